@@ -1,0 +1,86 @@
+/**
+ * The structured language: programs in typed TypeScript, compiled to instructions. Pure: no I/O, runs in a browser. Imports
+ * only base, uapi, btf and asm. The result is a `Program` like those of `tsbpf/asm`.
+ */
+
+export {
+  TC_ACT_OK,
+  TC_ACT_PIPE,
+  TC_ACT_REDIRECT,
+  TC_ACT_SHOT,
+  TC_ACT_STOLEN,
+  TC_ACT_UNSPEC,
+  type TcAction,
+  XDP_ABORTED,
+  XDP_DROP,
+  XDP_PASS,
+  XDP_REDIRECT,
+  XDP_TX,
+  type XdpAction,
+} from "./actions.ts";
+export {
+  rawTracepointContext,
+  skbContext,
+  skLookupContext,
+  sockAddrContext,
+  sockContext,
+  xdpContext,
+} from "./context.ts";
+export type { If } from "./control.ts";
+export { LangError } from "./error.ts";
+export {
+  type ArgumentsIn,
+  type ArgumentsOf,
+  type Calls,
+  type FunctionScope,
+  func,
+  type LangFunction,
+  type MustReturn,
+} from "./function.ts";
+export type { HostKind, ScalarKind, SignedKind, UnsignedKind, WireKind } from "./kind.ts";
+export type { ForOptions, LoopForm, LoopOptions, WhileOptions } from "./loop.ts";
+export type { Atomic, KeyOf, MissingOptions, ValueOf, ValueView } from "./maps.ts";
+export type { Packet, PacketOptions } from "./packet.ts";
+export type { Pointers } from "./pointer.ts";
+export { type Hex, hex } from "./printk.ts";
+export {
+  type CgroupSkbScope,
+  type CgroupSockAddrScope,
+  type CgroupSockScope,
+  cgroupSkb,
+  cgroupSock,
+  cgroupSockAddr,
+  kprobe,
+  type LangOptions,
+  type MustExit,
+  type RawTracepointScope,
+  rawTracepoint,
+  type ScopeOf,
+  type SkLookupScope,
+  type SocketFilterScope,
+  skLookup,
+  socketFilter,
+  type TcScope,
+  tc,
+  tracepoint,
+  type XdpScope,
+  xdp,
+} from "./program.ts";
+export type { Statements } from "./scope.ts";
+export type {
+  Body,
+  Cond,
+  Exit,
+  HostVal,
+  Memory,
+  Nullable,
+  Operand,
+  OrElse,
+  Pointer,
+  Ref,
+  Scalar,
+  Val,
+  Var,
+  WireVal,
+} from "./value.ts";
+export type { AnyView, ArrayView, BytesView, Init, StructView, View } from "./view-types.ts";

@@ -1,0 +1,488 @@
+import { LITTLE_ENDIAN } from "../base/host.ts";
+import { suggest } from "../base/suggest.ts";
+import type { ArrayLayout } from "../btf/layout/array.ts";
+import type { BitsInPlace, Field } from "../btf/layout/field.ts";
+import type { Layout } from "../btf/layout/layout.ts";
+import { binary } from "./arithmetic.ts";
+import { LangError } from "./error.ts";
+import type { IrValue } from "./ir/ir.ts";
+import { isScalarKind, KINDS, type ScalarKind } from "./kind.ts";
+import { writePlace } from "./place.ts";
+import {
+  addToPointer,
+  branch,
+  constant,
+  currentBlock,
+  frame,
+  here,
+  inScope,
+  load,
+  newBlock,
+  newSlot,
+  pathState,
+  type Recorder,
+  restore,
+  store,
+} from "./recorder.ts";
+import type { Region } from "./region.ts";
+import { describe, isScalar, makeRef, makeVar, operandValue } from "./scalar.ts";
+import { type Exit, internals, type Memory, type Place } from "./value.ts";
+import type { AnyView, View, ViewInternals } from "./view-types.ts";
+
+/** Makes a view of memory through a layout: an object with a property for each member. */
+export function makeView<L extends Layout, M extends Memory>(
+  recorder: Recorder,
+  region: Region,
+  offset: number,
+  layout: L,
+): View<L, M> {
+  const kind = kindOf(layout);
+  // A scalar by itself has no property whose access could be the moment of reading: it reads wherever it is used.
+  if (kind !== undefined) {
+    return Object.assign(makeVar(recorder, kind, placeOf(region, offset, layout)) as object, {
+      memory: region.memory,
+    }) as unknown as View<L, M>;
+  }
+  return composite(recorder, region, offset, layout) as unknown as View<L, M>;
+}
+
+/** The scalar kind that a layout has in a program, or `undefined` for structs, arrays and the like. */
+export function kindOf(layout: Layout): ScalarKind | undefined {
+  if (isScalarKind(layout.kind)) return layout.kind;
+  if (layout.kind === "bool") return "u8";
+  if (layout.kind === "pointer") return "u64";
+  if (layout.kind !== "enum") return undefined;
+  return `${(layout as Layout & { signed: boolean }).signed ? "s" : "u"}${(layout.size * 8) as 8 | 16 | 32 | 64}`;
+}
+
+/** Whether something is a view of memory. */
+export function isView(thing: unknown): thing is AnyView {
+  if (typeof thing !== "object" || thing === null) return false;
+  const inside = (thing as { [internals]?: object })[internals];
+  return inside !== undefined && "layout" in inside;
+}
+
+/**
+ * The address of a view or of a field in memory, how many bytes lie there, and the region that they are in.
+ *
+ * @throws LangError where it has none.
+ */
+export function addressOf(
+  recorder: Recorder,
+  thing: unknown,
+): { region: Region; offset: number; size: number } {
+  void recorder;
+  if (isView(thing)) {
+    const { region, offset, layout } = thing[internals];
+    return { region, offset, size: layout.size };
+  }
+  if (isScalar(thing)) {
+    const { place } = thing[internals];
+    if (place?.kind === "memory" && place.bits === undefined) return place;
+  }
+  throw new LangError(
+    `${describe(thing)} has no address`,
+    here(),
+    "Put the value into memory first: $.struct(layout, value).",
+  );
+}
+
+/** A pointer to a place in a region, as a value. */
+export function pointerTo(recorder: Recorder, region: Region, offset: number): IrValue {
+  if (region.slot !== undefined && region.base.kind === "frame") {
+    return frame(region.slot, region.base.offset + offset);
+  }
+  return addToPointer(recorder, region.base, constant(offset));
+}
+
+/** A new object in the stack frame, holding `init` and zeros elsewhere: padding too. */
+export function makeStackView<L extends Layout>(
+  recorder: Recorder,
+  layout: L,
+  init: unknown,
+  options: { readonly scratch: boolean; readonly name: string },
+): View<L, "stack"> {
+  // As aligned as the widest access that `chunkSize` makes of it: the verifier takes no other.
+  const align = Math.max(
+    layout.align,
+    layout.size >= 8 ? 8 : layout.size >= 4 ? 4 : layout.size >= 2 ? 2 : 1,
+  );
+  const slot = newSlot(recorder, options.name, layout.size, align, options.scratch);
+  const region: Region = {
+    memory: "stack",
+    base: frame(slot),
+    size: layout.size,
+    slot,
+    name: `the ${options.name} in the stack`,
+    writable: true,
+    scope: recorder.scope,
+    epoch: 0,
+  };
+  fill(recorder, region, layout, init);
+  return makeView<L, "stack">(recorder, region, 0, layout);
+}
+
+/** Writes the members that `init` gives. */
+export function assign(recorder: Recorder, view: AnyView, init: unknown): void {
+  const { region, offset, layout } = view[internals];
+  for (const write of writesOf(recorder, layout, init, offset, region)) perform(recorder, region, write);
+}
+
+/** Copies bytes from one place to another. */
+export function copyBytes(
+  recorder: Recorder,
+  to: { readonly region: Region; readonly offset: number },
+  from: { readonly region: Region; readonly offset: number },
+  size: number,
+): void {
+  const chunks: { at: number; size: 1 | 2 | 4 | 8; value: IrValue }[] = [];
+  for (let at = 0; at < size; ) {
+    const chunk = Math.min(
+      chunkSize(to.region, to.offset + at, size - at),
+      chunkSize(from.region, from.offset + at, size - at),
+    ) as 1 | 2 | 4 | 8;
+    chunks.push({ at, size: chunk, value: load(recorder, from.region, from.offset + at, chunk) });
+    at += chunk;
+    // Two pieces at a time: more would be alive at once than there are registers.
+    if (chunks.length === 2 || at === size) {
+      for (const piece of chunks.splice(0)) {
+        store(recorder, to.region, to.offset + piece.at, piece.size, piece.value);
+      }
+    }
+  }
+}
+
+/** The largest access that is aligned at an offset of a region. Packets may be accessed at any offset. */
+export function chunkSize(region: Region, offset: number, left: number): 1 | 2 | 4 | 8 {
+  const fits = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+  if (region.memory === "packet") return fits;
+  const aligned = offset % 8 === 0 ? 8 : offset % 4 === 0 ? 4 : offset % 2 === 0 ? 2 : 1;
+  return Math.min(fits, aligned) as 1 | 2 | 4 | 8;
+}
+
+function composite(recorder: Recorder, region: Region, offset: number, layout: Layout): AnyView {
+  const inside: ViewInternals = { region, offset, layout };
+  const view = { memory: region.memory, [internals]: inside };
+  if ("fields" in layout) return withFields(recorder, view, inside);
+  if (layout.kind === "array") return Object.assign(view, arrayMethods(recorder, inside));
+  if (layout.kind === "bytes" || layout.kind === "text") {
+    const { length } = layout as Layout & { length: number };
+    const at = (index: number): unknown => {
+      checkIndex(index, length);
+      return makeRef(
+        recorder,
+        "u8",
+        { kind: "memory", region, offset: offset + index, size: 1, bits: undefined },
+        region.memory,
+      );
+    };
+    return Object.assign(view, { length, at });
+  }
+  return view;
+}
+
+function withFields(recorder: Recorder, view: AnyView, { region, offset, layout }: ViewInternals): AnyView {
+  for (const field of fieldsOf(layout)) {
+    if (field.layout.kind === "reserved") continue;
+    Object.defineProperty(view, field.name === "memory" ? "memory_" : field.name, {
+      enumerable: true,
+      get: () => {
+        const kind = kindOf(field.layout);
+        if (kind === undefined) return composite(recorder, region, offset + field.offset, field.layout);
+        return makeRef(recorder, kind, fieldPlace(region, offset, field), region.memory);
+      },
+    });
+  }
+  return view;
+}
+
+function arrayMethods(recorder: Recorder, { region, offset, layout }: ViewInternals): object {
+  const { element, length } = layout as ArrayLayout;
+  const elementAt = (at: Region, start: number): unknown => {
+    const kind = kindOf(element);
+    if (kind === undefined) return composite(recorder, at, start, element);
+    return makeRef(recorder, kind, placeOf(at, start, element), at.memory);
+  };
+  const computedRegion = (index: IrValue): Region => {
+    if (region.memory === "packet") {
+      throw new LangError(
+        "an index that the program computed cannot go into the packet",
+        here(),
+        "The verifier forgets the bounds check there: take the elements one after the other with $.packet.take.",
+      );
+    }
+    const scaled = element.size === 1 ? index : binary(recorder, "mul", 64, index, constant(element.size));
+    const base = addToPointer(recorder, region.base, scaled);
+    return { ...region, base, size: element.size, scope: recorder.scope };
+  };
+  return {
+    length,
+    at(index: unknown, options?: { readonly else: () => Exit }): unknown {
+      if (typeof index === "number") {
+        checkIndex(index, length);
+        return elementAt(region, offset + index * element.size);
+      }
+      const value = operandValue(recorder, "u64", index);
+      if (options === undefined) {
+        throw new LangError(
+          "an index that the program computed needs { else: … }",
+          here(),
+          "Say what happens where it is outside: { else: () => $.return(…) }. Or take .wrap(index).",
+        );
+      }
+      guard(recorder, { kind: "compare", op: "ge", width: 64, a: value, b: constant(length) }, options.else);
+      return elementAt(computedRegion(value), offset);
+    },
+    wrap(index: unknown): unknown {
+      if (!Number.isInteger(Math.log2(length))) {
+        throw new LangError(
+          `an array of ${length} cannot wrap: the length is no power of two`,
+          here(),
+          "Use .at with { else }.",
+        );
+      }
+      const value = binary(recorder, "and", 64, operandValue(recorder, "u64", index), constant(length - 1));
+      return elementAt(computedRegion(value), offset);
+    },
+  };
+}
+
+/** Leaves the path where a condition holds: `otherwise` must end it. */
+export function guard(
+  recorder: Recorder,
+  condition: Parameters<typeof branch>[1],
+  otherwise: () => unknown,
+): void {
+  if (typeof otherwise !== "function") {
+    throw new LangError(
+      "the `else` of something that can fail is missing",
+      here(),
+      "Say what happens then, last: { else: () => $.return(…) }.",
+    );
+  }
+  const [leave, stay] = [newBlock(recorder, "else"), newBlock(recorder, "ok")];
+  const from = currentBlock(recorder);
+  const before = pathState(recorder);
+  branch(recorder, condition, leave, stay);
+  recorder.block = leave;
+  inScope(recorder, from, otherwise);
+  if (recorder.block !== undefined) {
+    throw new LangError(
+      "the `else` of something that can fail goes on",
+      here(),
+      "End the path in it: else: () => $.return(…), $.break() or $.continue().",
+    );
+  }
+  recorder.block = stay;
+  restore(recorder, before);
+}
+
+function checkIndex(index: number, length: number): void {
+  if (Number.isInteger(index) && index >= 0 && index < length) return;
+  throw new LangError(`there is no element ${index}`, here(), `There are ${length}: 0 to ${length - 1}.`);
+}
+
+/** A field as what `place.ts` reads and writes. */
+export function fieldPlace(region: Region, structOffset: number, field: Field): Place {
+  const bits = "shift" in field ? (field as BitsInPlace) : undefined;
+  if (bits !== undefined && ![1, 2, 4, 8].includes(field.size)) {
+    throw new LangError(
+      `the bit field '${field.name}' lies across two words`,
+      here(),
+      "Declare it in bytes.",
+    );
+  }
+  return {
+    kind: "memory",
+    region,
+    offset: structOffset + field.offset,
+    size: field.size as 1 | 2 | 4 | 8,
+    bits: bits === undefined ? undefined : { shift: bits.shift, width: bits.width },
+  };
+}
+
+function placeOf(region: Region, offset: number, layout: Layout): Place {
+  return { kind: "memory", region, offset, size: layout.size as 1 | 2 | 4 | 8, bits: undefined };
+}
+
+function fieldsOf(layout: Layout): readonly Field[] {
+  return Object.values((layout as Layout & { fields: Record<string, Field> }).fields);
+}
+
+// --- filling ---------------------------------------------------------------------------------------------------------
+
+/** One thing to write: a scalar, or a copy of bytes. Offsets count from the start of the region. */
+type Write =
+  | {
+      readonly kind: "scalar";
+      readonly place: Place & { kind: "memory" };
+      readonly value: IrValue;
+      readonly of: ScalarKind;
+    }
+  | { readonly kind: "copy"; readonly offset: number; readonly size: number; readonly from: AnyView }
+  | { readonly kind: "bytes"; readonly offset: number; readonly bytes: Uint8Array };
+
+/** Fills a new object: what `init` gives, zeros elsewhere. A value that zeros follow is stored together with them. */
+function fill(recorder: Recorder, region: Region, layout: Layout, init: unknown): void {
+  const writes = init === undefined ? [] : writesOf(recorder, layout, init, 0, region);
+  const covered = new Uint8Array(layout.size);
+  for (const write of writes) {
+    const [at, size] = extent(write);
+    if (write.kind !== "scalar" || write.place.bits === undefined) covered.fill(1, at, at + size);
+  }
+  const wider = new Map<Write, 1 | 2 | 4 | 8>();
+  for (const write of writes) {
+    if (write.kind !== "scalar" || write.place.bits !== undefined || KINDS[write.of].signed || !LITTLE_ENDIAN)
+      continue;
+    let [at, size] = extent(write);
+    while (size < 8 && at % (size * 2) === 0 && at + size * 2 <= layout.size) {
+      if (covered.subarray(at + size, at + size * 2).includes(1)) break;
+      size *= 2;
+    }
+    covered.fill(1, at, at + size);
+    wider.set(write, size as 1 | 2 | 4 | 8);
+  }
+  for (let at = 0; at < layout.size; ) {
+    if (covered[at] === 1) {
+      at++;
+      continue;
+    }
+    let size = chunkSize(region, at, layout.size - at) as number;
+    while (covered.subarray(at, at + size).includes(1)) size /= 2;
+    store(recorder, region, at, size as 1 | 2 | 4 | 8, constant(0));
+    at += size;
+  }
+  for (const write of writes) {
+    const size = wider.get(write);
+    if (write.kind === "scalar" && size !== undefined)
+      store(recorder, region, write.place.offset, size, write.value);
+    else perform(recorder, region, write);
+  }
+}
+
+function extent(write: Write): [offset: number, size: number] {
+  if (write.kind === "scalar") return [write.place.offset, write.place.size];
+  return [write.offset, write.kind === "copy" ? write.size : write.bytes.length];
+}
+
+function perform(recorder: Recorder, region: Region, write: Write): void {
+  switch (write.kind) {
+    case "scalar":
+      writePlace(recorder, write.place, write.value);
+      return;
+    case "copy": {
+      const { region: from, offset } = write.from[internals];
+      copyBytes(recorder, { region, offset: write.offset }, { region: from, offset }, write.size);
+      return;
+    }
+    case "bytes":
+      storeBytes(recorder, region, write.offset, write.bytes);
+      return;
+  }
+}
+
+/** Stores constant bytes. */
+export function storeBytes(
+  recorder: Recorder,
+  region: Region,
+  offset: number,
+  bytes: Uint8Array,
+  largest = 8,
+): void {
+  for (let at = 0; at < bytes.length; ) {
+    const size = chunkSize(region, offset + at, Math.min(largest, bytes.length - at));
+    store(recorder, region, offset + at, size, constant(numberOf(bytes.subarray(at, at + size))));
+    at += size;
+  }
+}
+
+/** Bytes as the number that the machine loads from them. */
+export function numberOf(bytes: Uint8Array): bigint {
+  let value = 0n;
+  for (const byte of LITTLE_ENDIAN ? bytes.toReversed() : bytes) value = (value << 8n) | BigInt(byte);
+  return value;
+}
+
+function writesOf(
+  recorder: Recorder,
+  layout: Layout,
+  init: unknown,
+  offset: number,
+  region: Region,
+): Write[] {
+  const kind = kindOf(layout);
+  if (kind !== undefined) {
+    const place = placeOf(region, offset, layout) as Place & { kind: "memory" };
+    return [{ kind: "scalar", place, value: operandValue(recorder, kind, init), of: kind }];
+  }
+  if (isView(init)) {
+    const { size } = init[internals].layout;
+    if (size !== layout.size) {
+      throw new LangError(`${size} bytes are copied to where ${layout.cName} has ${layout.size}`, here());
+    }
+    return [{ kind: "copy", offset, size, from: init }];
+  }
+  if (layout.kind === "array" && Array.isArray(init)) {
+    const { element, length } = layout as ArrayLayout;
+    if (init.length > length) {
+      throw new LangError(
+        `${init.length} elements are given for an array of ${length}`,
+        here(),
+        "Those that are left out are zero; more do not fit.",
+      );
+    }
+    return init.flatMap((value, index) =>
+      writesOf(recorder, element, value, offset + index * element.size, region),
+    );
+  }
+  if (layout.kind === "bytes" || layout.kind === "text") {
+    const bytes = typeof init === "string" ? new TextEncoder().encode(init) : init;
+    if (!(bytes instanceof Uint8Array))
+      throw new LangError(`${describe(init)} stands where bytes are wanted`, here());
+    if (bytes.length !== layout.size && typeof init !== "string") {
+      throw new LangError(`${bytes.length} bytes are given where ${layout.size} are wanted`, here());
+    }
+    const padded = new Uint8Array(layout.size);
+    padded.set(bytes.subarray(0, layout.size));
+    return [{ kind: "bytes", offset, bytes: padded }];
+  }
+  if ("fields" in layout && typeof init === "object" && init !== null && !(internals in init)) {
+    return structWrites(recorder, layout, init as Record<string, unknown>, offset, region);
+  }
+  throw new LangError(`${describe(init)} stands where ${layout.cName} is wanted`, here(), shapeOf(layout));
+}
+
+/** How a value of a layout is written. */
+function shapeOf(layout: Layout): string {
+  if ("fields" in layout) {
+    const members = fieldsOf(layout).filter((field) => field.layout.kind !== "reserved");
+    return `Give its members: { ${members.map(({ name }) => `${name}: …`).join(", ")} }.`;
+  }
+  return layout.kind === "array" ? "Give its elements: [ … ]." : "Give a view of one.";
+}
+
+function structWrites(
+  recorder: Recorder,
+  layout: Layout,
+  init: Record<string, unknown>,
+  offset: number,
+  region: Region,
+): Write[] {
+  const fields = fieldsOf(layout);
+  return Object.entries(init).flatMap(([name, value]): Write[] => {
+    if (value === undefined) return [];
+    const field = fields.find((candidate) => candidate.name === name && candidate.layout.kind !== "reserved");
+    if (field === undefined) {
+      const names = fields.map((candidate) => candidate.name);
+      throw new LangError(
+        `${layout.cName} has no member '${name}'`,
+        here(),
+        suggest(name, names) ?? `It has ${names.join(", ")}.`,
+      );
+    }
+    const kind = kindOf(field.layout);
+    if (kind === undefined) return writesOf(recorder, field.layout, value, offset + field.offset, region);
+    const place = fieldPlace(region, offset, field) as Place & { kind: "memory" };
+    return [{ kind: "scalar", place, value: operandValue(recorder, kind, value), of: kind }];
+  });
+}
