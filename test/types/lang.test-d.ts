@@ -1,0 +1,227 @@
+import { describe, expectTypeOf, test } from "vitest";
+import { mapDef } from "../../src/asm/map-def.ts";
+import { array, be16, be32, s32, struct, u8, u32, u64 } from "../../src/btf/layout/index.ts";
+import {
+  type CgroupSkbScope,
+  type Cond,
+  type HostVal,
+  type SkLookupScope,
+  socketFilter,
+  TC_ACT_OK,
+  type TcScope,
+  tc,
+  type Val,
+  type View,
+  type WireVal,
+  XDP_DROP,
+  XDP_PASS,
+  type XdpScope,
+  xdp,
+} from "../../src/lang/index.ts";
+import { ethhdr, type iphdr, parseIpv4 } from "../../src/lang/net/index.ts";
+
+// What does not compile. test/lang/misuse-messages.test.ts checks that the compiler says the sentence behind each mark.
+
+declare const $: XdpScope;
+declare const $tc: TcScope;
+declare const $cgroup: CgroupSkbScope;
+declare const $lookup: SkLookupScope;
+
+const cpus = mapDef({ name: "cpus", type: "cpumap", key: u32, value: u32, maxEntries: 4 });
+const slots = mapDef({ name: "slots", type: "array", key: u32, value: u64, maxEntries: 4 });
+const flow = struct("flow", { addr: be32, proto: u8 });
+const count = struct("count", { packets: u64, bytes: u64, last: u8 });
+const flows = mapDef({ name: "flows", type: "hash", key: flow, value: count, maxEntries: 4 });
+const event = struct("event", { len: u32, port: be16, flags: u8 });
+
+declare const eth: View<typeof ethhdr, "packet">;
+declare const ip: View<typeof iphdr, "packet">;
+declare const entry: View<typeof count, "map_value">;
+declare const queue: HostVal<"u32">;
+declare const pass: { else: () => ReturnType<XdpScope["return"]> };
+
+describe("what compiles has the types that it should", () => {
+  test("values, conditions, views", () => {
+    expectTypeOf($.let(u8, 1).add(2).eq(3)).toEqualTypeOf<Cond>();
+    expectTypeOf(ip.saddr.raw()).toEqualTypeOf<HostVal<"u32">>();
+    expectTypeOf(eth.h_proto.toHost()).toEqualTypeOf<HostVal<"u16">>();
+    expectTypeOf(queue.to(be16)).toEqualTypeOf<WireVal<"be16">>();
+    expectTypeOf($.atomic.fetchAdd(entry.packets, queue)).toEqualTypeOf<Val<"u64">>();
+    expectTypeOf($.lookup(slots, 1, pass).add(1)).toEqualTypeOf<HostVal<"u64">>();
+  });
+});
+
+describe("kinds of numbers", () => {
+  test("host and wire, wide and narrow, signed and unsigned do not mix", () => {
+    // @ts-expect-error a u32 is in the byte order of this machine: convert it with .to(be16) before it meets a be16
+    eth.h_proto.eq(queue);
+    // @ts-expect-error a be16 is in the byte order of the wire: convert it with .toHost() before it meets a u32
+    queue.eq(eth.h_proto);
+    // @ts-expect-error a be16 is not a be32: they have different widths or byte orders
+    ip.saddr.xor(eth.h_proto);
+    // @ts-expect-error a u32 may not fit into a u8: convert one of them with .to(...) first
+    $.let(u8, 1).add(queue);
+    // @ts-expect-error a u32 may not fit into an s32: convert one of them with .to(...) first
+    $.let(s32, 1).lt(queue);
+    // @ts-expect-error a u32 may not fit into a u8: convert one of them with .to(...) first
+    ip.ttl.set(queue);
+    // @ts-expect-error this takes a value of kind be32, or a constant
+    ip.saddr.eq("10.0.0.1");
+    // @ts-expect-error this takes a value of kind u32, or a constant
+    $.let(u32, true);
+  });
+
+  test("wire values have no arithmetic and no order", () => {
+    // @ts-expect-error Property 'add' does not exist on type 'Ref<"be16", "packet">'.
+    ip.tot_len.add(1);
+    // @ts-expect-error Property 'lt' does not exist on type 'Ref<"be16", "packet">'.
+    ip.tot_len.lt(1500);
+  });
+
+  test("what is computed is no variable", () => {
+    // @ts-expect-error Property 'set' does not exist on type 'HostVal<"u32">'.
+    queue.add(1).set(2);
+    // @ts-expect-error Cannot assign to 'ttl' because it is a read-only property.
+    ip.ttl = 1;
+  });
+});
+
+describe("TypeScript's own operators", () => {
+  test("arithmetic and comparisons", () => {
+    // @ts-expect-error Operator '+' cannot be applied to types 'HostVal<"u32">' and '1'.
+    queue + 1;
+    // @ts-expect-error Operator '>' cannot be applied to types 'HostVal<"u32">' and 'number'.
+    queue > 1;
+    // @ts-expect-error This comparison appears to be unintentional because the types 'HostVal<"u32">' and '1' have no overlap.
+    queue === 1;
+  });
+
+  test("conditions", () => {
+    xdp("conditions", ($) => {
+      // @ts-expect-error This condition will always return true since this
+      if ($.ctx.rx_queue_index.eq(1)) return $.return(XDP_DROP);
+      // @ts-expect-error This condition will always return true since this
+      if ($.ctx.rx_queue_index.and(1)) return $.return(XDP_DROP);
+      // @ts-expect-error This condition will always return true since this
+      return $.return($.ctx.rx_queue_index.eq(1) ? XDP_DROP : XDP_PASS);
+    });
+    // @ts-expect-error Argument of type 'boolean' is not assignable to parameter of type 'Cond'.
+    $.if(!queue.eq(1), () => {});
+    // @ts-expect-error Argument of type 'HostVal<"u32">' is not assignable to parameter of type 'Cond'.
+    $.if(queue, () => {});
+  });
+});
+
+describe("the ends of paths", () => {
+  test("a program may not run off its end", () => {
+    // @ts-expect-error this program may run off its end: end each path of it with return $.return(...)
+    xdp("no_end", ($) => {
+      $.printk`hello`;
+    });
+    // @ts-expect-error this program may run off its end: end each path of it with return $.return(...)
+    xdp("one_path", ($) => {
+      $.if($.ctx.rx_queue_index.eq(1), () => $.return(XDP_PASS));
+    });
+    // @ts-expect-error this program may run off its end: end each path of it with return $.return(...)
+    tc("only_if", ($) => $.if($.ctx.mark.eq(1), () => $.return(TC_ACT_OK)));
+    // @ts-expect-error this program may run off its end: end each path of it with return $.return(...)
+    xdp("no_dollar", () => XDP_PASS);
+    // @ts-expect-error this program may run off its end: end each path of it with return $.return(...)
+    xdp("later", async ($) => $.return(XDP_PASS));
+  });
+
+  test("results are those of the program type", () => {
+    // @ts-expect-error an XDP program returns XDP_PASS, XDP_DROP, XDP_TX, XDP_REDIRECT or XDP_ABORTED of tsbpf/lang, or a value
+    $.return(TC_ACT_OK);
+    // @ts-expect-error an XDP program returns XDP_PASS, XDP_DROP, XDP_TX, XDP_REDIRECT or XDP_ABORTED of tsbpf/lang, or a value
+    $.return(2);
+    // @ts-expect-error a TC program returns one of the TC_ACT_* of tsbpf/lang, or a value
+    $tc.return(XDP_PASS);
+    // @ts-expect-error a cgroup's packet filter returns 1 (let it through) or 0 (drop it), or a value
+    $cgroup.return(true);
+    // @ts-expect-error a program that chooses a socket returns 1 (let it through) or 0 (drop it), or a value
+    $lookup.return(2);
+    // @ts-expect-error a program returns a number
+    socketFilter("text", ($) => $.return("all"));
+  });
+
+  test("what can fail says what else, and ends the path there", () => {
+    // @ts-expect-error Expected 2 arguments, but got 1.
+    $.packet.take(ethhdr);
+    // @ts-expect-error an else must end its path: give what $.return(...), $.break() or $.continue() gives
+    $.packet.take(ethhdr, { else: () => {} });
+    // @ts-expect-error an else must end its path: give what $.return(...), $.break() or $.continue() gives
+    $.lookup(slots, 0, { else: () => {} });
+    // @ts-expect-error an else must end its path: give what $.return(...), $.break() or $.continue() gives
+    parseIpv4($, { else: () => {} });
+    // @ts-expect-error Argument of type 'HostVal<"u32">' is not assignable to parameter of type 'number'.
+    $.packet.skip(queue);
+    // @ts-expect-error Argument of type 'HostVal<"u32">' is not assignable to parameter of type 'number'.
+    $.struct(array(u32, 4)).at(queue);
+    // @ts-expect-error Expected 3 arguments, but got 2.
+    $.while(
+      () => queue.eq(1),
+      () => {},
+    );
+  });
+});
+
+describe("maps", () => {
+  test("each type has its uses", () => {
+    // @ts-expect-error programs cannot look up values in a map of type cpumap
+    $.lookup(cpus, 0, pass);
+    // @ts-expect-error programs cannot write entries of a map of type cpumap
+    $.update(cpus, 0, 192);
+    // @ts-expect-error the elements of an array cannot be deleted: write zeros to them
+    $.delete(slots, 0);
+    // @ts-expect-error Type '"array"' is not assignable to type '"
+    $.bpf_redirect_map(slots, queue, 0);
+    // @ts-expect-error Type '"array"' is not assignable to type '"ringbuf"'.
+    $.reserve(slots, event, pass);
+    // @ts-expect-error Type '"hash"' is not assignable to type '"array"'.
+    $.global(flows);
+    // @ts-expect-error Type '"array"' is not assignable to type '"prog_array"'.
+    $.tailCall(slots, 0);
+  });
+
+  test("keys and values have their shape", () => {
+    // @ts-expect-error 'address' does not exist in type
+    $.lookup(flows, { address: ip.saddr, proto: 6 }, pass);
+    // @ts-expect-error Type 'HostVal<"u32">' is not assignable to type
+    $.update(flows, { addr: ip.saddr, proto: queue }, { packets: 1 });
+    // @ts-expect-error Argument of type 'StructView<{ len: IntLayout<"u32", "host">;
+    $.delete(flows, $.struct(event));
+  });
+
+  test("atomic operations", () => {
+    // @ts-expect-error atomic operations are for fields of maps' values, and this is in the packet
+    $.atomic.add(ip.saddr, 1);
+    // @ts-expect-error the kernel has atomic operations on 32 and 64 bits, and this is a u8
+    $.atomic.add(entry.last, 1);
+    // @ts-expect-error atomic operations are for fields of maps' values, and this has been computed
+    $.atomic.add(queue, 1);
+  });
+
+  test("records", () => {
+    // @ts-expect-error Type '"stack"' is not assignable to type '"record"'.
+    $.submit($.struct(event));
+  });
+});
+
+describe("names", () => {
+  test("members and helpers are known", () => {
+    // @ts-expect-error Property 'h_prot' does not exist on type 'StructView<{ h_dest: BytesLayout; h_source: BytesLayout; h_proto: Be16; }, "packet">'. Did you mean 'h_proto'?
+    eth.h_prot;
+    // @ts-expect-error 'lenght' does not exist in type
+    $.struct(event, { lenght: 1 });
+    // @ts-expect-error Property 'bpf_skb_load_bytes' does not exist on type 'XdpScope'.
+    $.bpf_skb_load_bytes(0, $.struct(event), 4);
+    // @ts-expect-error Property 'packet' does not exist on type 'SkLookupScope'.
+    $lookup.packet;
+  });
+
+  test("what is printed is a value or a text", () => {
+    // @ts-expect-error is not assignable to parameter of type 'string | number | bigint | Val | Hex'.
+    $.printk`${eth}`;
+  });
+});
