@@ -1,6 +1,6 @@
 /**
- * What the examples of TSDoc take for granted: names that say what they stand for, as in `attachXdp(prog, "eth0")`. Only
- * their types matter: an example that uses one is compiled and not run.
+ * What the examples of TSDoc take for granted: names that say what they stand for, as in `attachXdp(prog, "eth0")`. Here are
+ * their types, for the compiler; test/kernel/docs/example-values.ts has what stands behind them when they run.
  */
 import type { Program } from "tsbpf/asm";
 import type { Btf, BtfBuilder } from "tsbpf/btf";

@@ -86,6 +86,7 @@ export function writePage(change: (code: string) => string = (code) => code): Pa
   };
 }
 
-function uniqueName(): string {
+/** A name for a directory that no tool looks into. */
+export function uniqueName(): string {
   return `.docs-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
 }

@@ -1,13 +1,17 @@
-/** The `@example`s of TSDoc, as modules that can be compiled: with the imports that a reader would add. */
+/** The `@example`s of TSDoc, as modules that can be compiled and run: with the imports that a reader would add. */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
-import { ROOT } from "./page.ts";
+import { ROOT, uniqueName } from "./page.ts";
 
 /** An example in the comment of an export. */
 export interface TsdocExample {
   /** Where it is: `src/kernel/map.ts:36`. */
   readonly place: string;
+  /** The file: `src/kernel/map.ts`. */
+  readonly source: string;
+  /** What it is an example of: `getBatch`. */
+  readonly name: string;
   readonly code: string;
 }
 
@@ -21,10 +25,15 @@ export function tsdocExamples(): readonly TsdocExample[] {
       const fenced = /^```(\w*)\n([\s\S]*?)\n```/.exec(code);
       if (fenced !== null && fenced[1] !== "ts") return [];
       const line = text.slice(0, match.index).split("\n").length;
-      return [{ place: `${file}:${line}`, code: fenced?.[2] ?? code }];
+      const [, name = ""] = DECLARED.exec(text.slice(match.index)) ?? [];
+      return [{ place: `${file}:${line}`, source: file, name, code: fenced?.[2] ?? code }];
     });
   });
 }
+
+/** What the comment is on: the name in the line after its end. */
+const DECLARED =
+  /\*\/\n\s*(?:(?:export|declare|abstract|static|async|function\*?|class|const|interface|type) )*(\w+)/;
 
 function sourceFiles(): readonly string[] {
   // Without the directories that other tests write into src/ meanwhile: their names begin with a dot.
@@ -32,6 +41,17 @@ function sourceFiles(): readonly string[] {
     .filter((name) => name.endsWith(".ts") && !name.startsWith("."))
     .map((name) => `src/${name}`)
     .sort();
+}
+
+/** How examples are written. */
+export interface WriteOptions {
+  /**
+   * The beginning of a module that gives an example these names, which are those of what the documentation takes for granted that
+   * it uses. Default: their declarations (example-names.ts), for the compiler.
+   */
+  readonly grant?: (example: TsdocExample, names: readonly string[]) => string;
+  /** Edits the code, so that a test has pins and cgroups of its own. */
+  readonly change?: (code: string) => string;
 }
 
 /** Examples on disk, with their imports. */
@@ -46,19 +66,24 @@ export interface WrittenExamples extends Disposable {
  * Writes each example as a module that imports what it uses and does not declare: what the documentation takes for granted
  * (example-names.ts), then what the package exports, its own subpath first, then what is exported inside of it.
  */
-export function writeExamples(examples: readonly TsdocExample[]): WrittenExamples {
-  const directory = join(ROOT, "examples", `.tsdoc-${process.pid}`);
+export function writeExamples(
+  examples: readonly TsdocExample[],
+  { grant = declareNames, change = (code) => code }: WriteOptions = {},
+): WrittenExamples {
+  const directory = join(ROOT, "examples", uniqueName());
   mkdirSync(directory, { recursive: true });
   const granted = exportsOf("test/docs/example-names.ts");
   const sources = sourceFiles();
   const pure: string[] = [];
   const subpaths = publicSubpaths().map(({ name, file }) => ({ name, file, names: exportsOf(file) }));
-  const files = examples.map(({ place, code }, index) => {
-    const source = place.replace(/:\d+$/, "");
+  const files = examples.map((example, index) => {
+    const { place, source, code } = example;
     const own = subpaths.filter(({ file }) => source.startsWith(file.replace(/index\.ts$/, "")));
     const nearest = [...own.sort((a, b) => b.file.length - a.file.length), ...subpaths];
-    const imports = freeNames(code).flatMap((name) => {
-      if (granted.has(name)) return [`import { ${name} } from "../../test/docs/example-names.ts";`];
+    const free = freeNames(code);
+    const names = free.filter((name) => granted.has(name));
+    const imports = free.flatMap((name) => {
+      if (granted.has(name)) return [];
       const subpath = nearest.find(({ names }) => names.has(name));
       if (subpath !== undefined) return [`import { ${name} } from "${subpath.name}";`];
       const inside = [source, ...sources].find((file) => exportsOf(file).has(name));
@@ -66,8 +91,10 @@ export function writeExamples(examples: readonly TsdocExample[]): WrittenExample
     });
     const path = join(directory, `example-${index}.ts`);
     // The marker keeps an example without imports a module of its own.
-    if (imports.every((line) => PURE.test(line)) && !code.includes("import ")) pure.push(place);
-    writeFileSync(path, [...imports, code.replaceAll("{ ... }", "{}"), "export {};", ""].join("\n"));
+    const isPure = imports.every((line) => PURE.test(line)) && !code.includes("import ");
+    if (isPure && names.length === 0) pure.push(place);
+    const body = change(code.replaceAll("{ ... }", "{}"));
+    writeFileSync(path, [...imports, grant(example, names), body, "export {};", ""].join("\n"));
     return [place, path] as const;
   });
   return {
@@ -78,6 +105,9 @@ export function writeExamples(examples: readonly TsdocExample[]): WrittenExample
     },
   };
 }
+
+const declareNames = (_: TsdocExample, names: readonly string[]): string =>
+  names.length === 0 ? "" : `import { ${names.join(", ")} } from "../../test/docs/example-names.ts";`;
 
 /** The subpaths of package.json, and the file of each. */
 function publicSubpaths(): readonly { readonly name: string; readonly file: string }[] {

@@ -27,15 +27,18 @@ export type LostCounter =
  *
  * const send = xdp("send", {
  *   entry: [
- *     // ... the record at r10 - 16
- *     ...ringbufOutput(events, [r10, -16], 16),
+ *     stdw([r10, -8], 7), // the record
+ *     ...ringbufOutput(events, [r10, -8], 8),
  *     jeq(r0, 0, "done"),
  *     ...countLost(lost),
  *   ],
  *   done: [mov32(r0, XDP_PASS), exit()],
  * });
  *
- * using ring = RingBuffer.open(BpfMap.create(events), Event, { lost: BpfMap.create(lost) });
+ * using eventsMap = BpfMap.create(events);
+ * using lostMap = BpfMap.create(lost);
+ * using prog = BpfProgram.load(send, { maps: [eventsMap, lostMap] });
+ * using ring = RingBuffer.open(eventsMap, Event, { lost: lostMap });
  * console.log(ring.lost);
  * ```
  */
