@@ -345,6 +345,7 @@ function mapRegion(recorder: Recorder, map: MapDef, base: IrValue, layout: Layou
     slot: undefined,
     name: `the value of map '${map.name}'`,
     writable: (map.flags & BPF_F_RDONLY_PROG) === 0,
+    readOnly: "It was defined with BPF_F_RDONLY_PROG (as .rodata is): only user space writes it.",
     scope: recorder.scope,
     epoch: 0,
   };

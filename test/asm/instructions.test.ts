@@ -43,7 +43,18 @@ const OTHERS = new Set([
     "listing",
     "setSourceCapture",
   ],
-  ...["mapDef", "program", "subprogram", "xdp", "schedCls", "printk", "printkAt", "wordsOf", "insn"],
+  ...[
+    "mapDef",
+    "dataDef",
+    "program",
+    "subprogram",
+    "xdp",
+    "schedCls",
+    "printk",
+    "printkAt",
+    "wordsOf",
+    "insn",
+  ],
   ...["AssembleError", "DecodeError"],
 ]);
 
