@@ -1,10 +1,11 @@
+import { readFileSync } from "node:fs";
 import { LITTLE_ENDIAN } from "../base/host.ts";
 import { mapGetFdById, objGetInfoByFd } from "../syscall/bpf-object.ts";
 import { Fd } from "../syscall/fd.ts";
 import type { Syscalls } from "../syscall/syscalls.ts";
 import { bpf_map_info, bpf_prog_info } from "../uapi/structs.ts";
 
-/** What the kernel tells about a map (`struct bpf_map_info`). */
+/** What the kernel tells about a map (`struct bpf_map_info`, and `/proc/self/fdinfo`). */
 export interface MapInfo {
   readonly id: number;
   /** `BPF_MAP_TYPE_*`. */
@@ -20,6 +21,10 @@ export interface MapInfo {
   readonly btfId: number;
   readonly btfKeyTypeId: number;
   readonly btfValueTypeId: number;
+  /** Whether system calls can write to it no more, see `BpfMap.freeze`; `undefined` where `/proc` does not tell (before 5.2). */
+  readonly frozen: boolean | undefined;
+  /** Bytes of memory that it takes, as far as the kernel knows; `undefined` where `/proc` does not tell. */
+  readonly memory: number | undefined;
 }
 
 /** What the kernel tells about a program (`struct bpf_prog_info`). */
@@ -55,6 +60,9 @@ export function readMapInfo(sys: Syscalls, fd: number): MapInfo {
   objGetInfoByFd(sys, fd, bytes);
   const view = new DataView(bytes.buffer);
   const u32 = (offset: number): number => view.getUint32(offset, LITTLE_ENDIAN);
+  const facts = readFdInfo(fd);
+  const frozen = facts.get("frozen");
+  const memory = facts.get("memlock");
   return {
     id: u32(bpf_map_info.id),
     type: u32(bpf_map_info.type),
@@ -67,6 +75,8 @@ export function readMapInfo(sys: Syscalls, fd: number): MapInfo {
     btfId: u32(bpf_map_info.btf_id),
     btfKeyTypeId: u32(bpf_map_info.btf_key_type_id),
     btfValueTypeId: u32(bpf_map_info.btf_value_type_id),
+    frozen: frozen === undefined ? undefined : frozen === "1",
+    memory: memory === undefined ? undefined : Number(memory),
   };
 }
 
@@ -136,6 +146,16 @@ export function readProgramCode(sys: Syscalls, fd: number, code: ProgramCode): U
 
 // MAX_USED_MAPS of the kernel: a program cannot hold more.
 const MAX_MAPS = 64;
+
+/** What the kernel tells about a descriptor beside the system call: `name:\tvalue` lines. Empty without /proc. */
+function readFdInfo(fd: number): ReadonlyMap<string, string> {
+  try {
+    const lines = readFileSync(`/proc/self/fdinfo/${fd}`, "utf8").split("\n");
+    return new Map(lines.map((line) => line.split(":\t", 2) as [string, string]));
+  } catch {
+    return new Map();
+  }
+}
 
 function text(bytes: Uint8Array, offset: number, length: number): string {
   const field = bytes.subarray(offset, offset + length);

@@ -266,7 +266,9 @@ describeKernel("array", () => {
   test("frozen, it can be read and not written", () => {
     using map = BpfMap.create(def, { sys });
     map.set(0, 1n);
+    expect(map.info()).toMatchObject({ frozen: false });
     map.freeze();
+    expect(map.info()).toMatchObject({ frozen: true });
     expect(map.get(0)).toBe(1n);
     expect(failure(() => map.set(0, 2n)).hint).toBe(
       "The map is frozen, or was made read-only for system calls.",
