@@ -30,4 +30,15 @@ describeKernel(PAGE, () => {
     expect(await running.stop("SIGINT")).toMatchObject({ code: 0, stderr: "" });
     expect(existsSync(pin)).toBe(false);
   });
+
+  test("variables of a program", async () => {
+    using page = writeBlocks(PAGE);
+    await using net = await createTestNet();
+    const ready = "dropping frames of more than 200 bytes\n";
+    const running = await startBlock(page.path("limit.ts"), ["eth0", "200"], ready, net);
+    expect(await net.ping({ count: 2 })).toMatchObject({ received: 2 });
+    expect(await net.sendUdp({ count: 3, size: 500 })).toMatchObject({ sent: 3 });
+    await running.waitFor("2 passed, 3 dropped\n");
+    expect(await running.stop("SIGINT")).toMatchObject({ code: 0, stderr: "" });
+  });
 });
