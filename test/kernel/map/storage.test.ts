@@ -20,12 +20,18 @@ import {
   r4,
 } from "../../../src/asm/index.ts";
 import { u32, u64 } from "../../../src/btf/layout/index.ts";
+import { kernelStruct } from "../../../src/kernel/kernel-types.ts";
+import { attachIterator } from "../../../src/kernel/link/iterator.ts";
 import { attachSockmap } from "../../../src/kernel/link/sockmap.ts";
+import { attachTracing } from "../../../src/kernel/link/tracing.ts";
 import { BpfMap } from "../../../src/kernel/map.ts";
 import { BpfProgram } from "../../../src/kernel/program.ts";
+import { UnsupportedError } from "../../../src/kernel/unsupported.ts";
 import { BPF_EXIST, BPF_LOCAL_STORAGE_GET_F_CREATE, BPF_NOEXIST } from "../../../src/uapi/bpf.ts";
 import {
+  bpf_cgrp_storage_get,
   bpf_get_current_task_btf,
+  bpf_inode_storage_get,
   bpf_sk_storage_get,
   bpf_task_storage_get,
 } from "../../../src/uapi/helpers.ts";
@@ -160,6 +166,46 @@ describeKernel("cgrp_storage", () => {
       rmdirSync(path);
     }
   });
+
+  test("a program counts its visits to each cgroup", () => {
+    using map = BpfMap.create(def, { sys });
+    const count = program(
+      "tracing",
+      "visits",
+      {
+        entry: [
+          ldxdw(r2, [r1, 8]), // struct bpf_iter__cgroup: the cgroup, NULL at the end
+          jeq(r2, 0, "out"),
+          lddw(r1, mapFd(def)),
+          mov(r3, 0),
+          mov(r4, BPF_LOCAL_STORAGE_GET_F_CREATE),
+          call(bpf_cgrp_storage_get),
+          jeq(r0, 0, "out"),
+          mov(r1, 1),
+          aadd64([r0, 0], r1),
+        ],
+        out: [mov32(r0, 0), exit()],
+      },
+      { attachType: "trace_iter" },
+    );
+    const path = `${root}/tsbpf-test-map-${process.pid}`;
+    const below = `${path}/below`;
+    mkdirSync(below, { recursive: true });
+    const fds = [path, below].map((directory) => openSync(directory, "r"));
+    const [upper = -1, lower = -1] = fds;
+    try {
+      using prog = BpfProgram.load(count, { sys, maps: [map], attachTo: "cgroup" });
+      using walk = attachIterator(prog, { cgroup: { path, order: "descendants_pre" } }, { sys });
+      using one = attachIterator(prog, { cgroup: { path, order: "self" } }, { sys });
+      walk.read();
+      one.read();
+      expect([map.get(upper), map.get(lower)]).toEqual([2n, 1n]);
+    } finally {
+      for (const fd of fds) closeSync(fd);
+      rmdirSync(below);
+      rmdirSync(path);
+    }
+  });
 });
 
 describeKernel("inode_storage", () => {
@@ -170,6 +216,48 @@ describeKernel("inode_storage", () => {
     const fd = openSync("/proc/self/status", "r");
     try {
       exercise(map, fd);
+    } finally {
+      closeSync(fd);
+    }
+  });
+
+  // Only LSM programs may call bpf_inode_storage_get.
+  test("a program counts how often each file is opened, or this kernel takes no LSM programs and says so", () => {
+    using map = BpfMap.create(def, { sys });
+    const count = program(
+      "lsm",
+      "opens",
+      {
+        entry: [
+          ldxdw(r2, [r1, 0]), // struct file *
+          ldxdw(r2, [r2, kernelStruct("file").field("f_inode").offset]),
+          lddw(r1, mapFd(def)),
+          mov(r3, 0),
+          mov(r4, 0), // the file that user space has put in, no other
+          call(bpf_inode_storage_get),
+          jeq(r0, 0, "out"),
+          mov(r1, 1),
+          aadd64([r0, 0], r1),
+        ],
+        out: [mov32(r0, 0), exit()],
+      },
+      { attachType: "lsm_mac" },
+    );
+    let loaded: BpfProgram;
+    try {
+      loaded = BpfProgram.load(count, { sys, maps: [map], attachTo: "file_open" });
+    } catch (error) {
+      expect(error).toBeInstanceOf(UnsupportedError);
+      expect(error).toMatchObject({ feature: "LSM programs", since: "5.7" });
+      return;
+    }
+    using prog = loaded;
+    using _link = attachTracing(prog, { sys });
+    const fd = openSync("/etc/passwd", "r");
+    try {
+      map.set(fd, 0n);
+      readFileSync("/etc/passwd");
+      expect(map.get(fd)).toBeGreaterThan(0n);
     } finally {
       closeSync(fd);
     }
