@@ -48,7 +48,10 @@ export function callx(target: Register): Insn<never, never> {
   return insn({ code: BPF_JMP | BPF_CALL | BPF_X, dst_reg: target.number });
 }
 
-/** Names a kernel function (kfunc) for {@link call}. The loader looks its BTF id up on the running kernel. Kernel 5.13. */
+/**
+ * Names a kernel function (kfunc) for {@link call}, of the kernel (5.13) or of a module (5.16). The loader looks its BTF id up on
+ * the running kernel.
+ */
 export function kfunc(name: string): Kfunc {
   return Object.freeze({ kind: "kfunc", name });
 }

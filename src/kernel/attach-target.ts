@@ -5,8 +5,10 @@ import type { Btf } from "../btf/decode.ts";
 import type { BtfKind } from "../btf/kind.ts";
 import type { ProgLoadAttr } from "../syscall/bpf-prog.ts";
 import { SyscallError } from "../syscall/errno.ts";
+import type { Fd } from "../syscall/fd.ts";
 import type { Syscalls } from "../syscall/syscalls.ts";
 import { readBtfById } from "./btf-read.ts";
+import { findKernelSymbol, type KernelSymbol, openModuleBtf } from "./module-btf.ts";
 import { diagnosePermission } from "./privileges.ts";
 import type { BpfProgram } from "./program.ts";
 import { UnsupportedError } from "./unsupported.ts";
@@ -35,8 +37,16 @@ export type AttachTo =
       readonly function?: string;
     };
 
+/** What a load says of its target, for as long as the load takes. */
+export interface ResolvedTarget extends Disposable {
+  readonly attr: Pick<
+    ProgLoadAttr,
+    "attach_btf_id" | "attach_prog_fd" | "attach_btf_obj_fd" | "expected_attach_type"
+  >;
+}
+
 /**
- * Finds the BTF id that a program is loaded for.
+ * Finds the BTF id that a program is loaded for, in the kernel, in a module that is loaded, or in another program.
  *
  * @throws TsbpfError where the program needs a target and none is given, or the running kernel has none of that name.
  */
@@ -44,15 +54,15 @@ export function resolveAttachTo(
   sys: Syscalls,
   program: Program,
   target: AttachTo | undefined,
-): Pick<ProgLoadAttr, "attach_btf_id" | "attach_prog_fd" | "expected_attach_type"> {
+): ResolvedTarget {
   const rule = ruleOf(program);
   if (target === undefined) {
-    if (rule === undefined) return {};
+    if (rule === undefined) return held({});
     throw new TsbpfError(`program '${program.name}' is loaded for one target, and none is given`, {
       hint: `Give load the option attachTo: ${rule.what}.`,
     });
   }
-  if (typeof target === "object") return functionOf(sys, program, target);
+  if (typeof target === "object") return held(functionOf(sys, program, target));
   if (rule === undefined || program.type === "ext") {
     throw new TsbpfError(`program '${program.name}' of type ${program.type} is not loaded for '${target}'`, {
       hint:
@@ -61,8 +71,16 @@ export function resolveAttachTo(
           : "Its target is given when it is attached.",
     });
   }
-  if (program.type === "struct_ops") return memberOf(program, target);
-  return { attach_btf_id: idOf(vmlinuxBtf(), program, rule, target) };
+  if (program.type === "struct_ops") return held(memberOf(program, target));
+  const { id, module } = symbolOf(program, rule, target);
+  if (module === undefined) return held({ attach_btf_id: id });
+  const fd = openModuleBtf(sys, module);
+  return held({ attach_btf_id: id, attach_btf_obj_fd: fd.number }, fd);
+}
+
+/** @param fd - what has to stay open until the program is loaded. */
+function held(attr: ResolvedTarget["attr"], fd?: Fd): ResolvedTarget {
+  return { attr, [Symbol.dispose]: () => fd?.close() };
 }
 
 /**
@@ -166,27 +184,34 @@ function ruleOf({ type, attachType }: Program): Rule | undefined {
   return RULES[attachType ?? ""];
 }
 
-function idOf(btf: Btf, program: Program, { kind, prefix }: Rule, name: string): number {
-  const [id] = btf.ids(`${prefix}${name}`, kind);
-  if (id !== undefined) return id;
-  const known = namesOf(btf, kind, prefix);
+function symbolOf(program: Program, { kind, prefix }: Rule, name: string): KernelSymbol {
+  const found = findKernelSymbol(`${prefix}${name}`, kind);
+  if (found !== undefined) return found;
+  const known = namesOf(vmlinuxBtf(), kind, prefix);
   throw new TsbpfError(`program '${program.name}': the running kernel has no ${labelOf(program)} '${name}'`, {
     hint:
       suggest(name, similarTo(name, known)) ??
-      "What is in a module, or was inlined everywhere, is not found.",
+      "What is in a module that is not loaded, or was inlined everywhere, is not found.",
   });
 }
 
-function labelOf({ attachType }: Program): string {
+function labelOf({ type, attachType }: Program): string {
+  if (type === "struct_ops") return "struct";
   if (attachType === "trace_raw_tp") return "tracepoint";
   if (attachType === "trace_iter") return "iterator";
   return attachType?.startsWith("lsm") === true ? "security hook" : "function";
 }
 
-function memberOf(program: Program, target: string): ReturnType<typeof resolveAttachTo> {
+function memberOf(program: Program, target: string): ResolvedTarget["attr"] {
   const [struct = "", member = ""] = target.split(".");
   const btf = vmlinuxBtf();
-  const id = idOf(btf, program, STRUCT_OPS, struct);
+  const { id, module } = symbolOf(program, STRUCT_OPS, struct);
+  if (module !== undefined) {
+    throw new UnsupportedError(
+      `cannot load '${program.name}': struct ${struct} is one of module ${module}, not of the kernel`,
+      { feature: "structs of operations of modules", hint: "tsbpf implements those of the kernel itself." },
+    );
+  }
   const type = btf.type(id);
   const members = type.kind === "struct" ? type.members.map(({ name }) => name) : [];
   const index = members.indexOf(member);
@@ -201,7 +226,7 @@ function functionOf(
   sys: Syscalls,
   program: Program,
   { program: target, function: name = target.name }: Exclude<AttachTo, string>,
-): ReturnType<typeof resolveAttachTo> {
+): ResolvedTarget["attr"] {
   const { btfId } = target.info();
   const btf = btfId === 0 ? undefined : readBtfById(sys, btfId);
   if (btf === undefined) {

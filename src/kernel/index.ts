@@ -64,7 +64,8 @@ export {
   releaseFilesystem,
 } from "./filesystems.ts";
 export { GlobalData, type Variables } from "./global-data.ts";
-export { hasKernelStruct, kernelEnum, kernelStruct, moduleBtf } from "./kernel-types.ts";
+export { hasKernelStruct, kernelEnum, kernelStruct } from "./kernel-types.ts";
+export { findKfunc } from "./kfunc.ts";
 export {
   type AttachCgroupOptions,
   type Attached,
@@ -165,6 +166,7 @@ export type { FdMapType, MapOfMapsType } from "./map-type.ts";
 export type { MapValue, PerCpuMapType } from "./map-value.ts";
 export { MappedArray, type MappedArrayOptions } from "./mapped-array.ts";
 export { createMetadata, type Metadata, type MetadataMap, readMetadata } from "./metadata.ts";
+export { type KernelPlace, type KernelSymbol, moduleBtf } from "./module-btf.ts";
 export { enterCommand, findNetnsById, listNetns, type NetnsPlace } from "./namespaces.ts";
 export type { MapInfo, ProgramInfo } from "./object-info.ts";
 export { type Capability, heldCapabilities } from "./privileges.ts";
@@ -193,5 +195,5 @@ export {
   type VethPeer,
   vethChecksumTrap,
 } from "./veth.ts";
-export { kfuncId, ksymId, vmlinuxBtf } from "./vmlinux.ts";
+export { ksymId, vmlinuxBtf } from "./vmlinux.ts";
 export { type AttachXdpOptions, attachXdp, detachXdp, type XdpAttachment, type XdpMode } from "./xdp.ts";

@@ -1,12 +1,7 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { TsbpfError } from "../base/error.ts";
-import { suggest } from "../base/suggest.ts";
-import { type Btf, decodeBtf } from "../btf/decode.ts";
+import type { Btf } from "../btf/decode.ts";
 import { enumValues, findType, type StructInfo, kernelStruct as structOf } from "../btf/lookup.ts";
+import { moduleBtf, moduleNames } from "./module-btf.ts";
 import { vmlinuxBtf } from "./vmlinux.ts";
-
-/** Where the kernel shows its own types and those of its modules, by name. */
-const DIRECTORY = "/sys/kernel/btf";
 
 /**
  * A struct (or union, or a typedef of either) of the running kernel, or of a module that is loaded, by name: where its fields
@@ -45,36 +40,6 @@ export function kernelEnum(name: string): ReadonlyMap<string, number | bigint> {
   return enumValues(holder(name, ENUMS) ?? vmlinuxBtf(), name);
 }
 
-/**
- * The types of a kernel module that is loaded (kernel 5.11), which go on from the kernel's own: look-ups find both.
- *
- * @throws TsbpfError where no module of that name is loaded, or it came without BTF; UnsupportedError where the kernel was
- * built without it.
- */
-export function moduleBtf(name: string): Btf {
-  return readModuleBtf(DIRECTORY, name, vmlinuxBtf());
-}
-
-/** {@link moduleBtf} of a directory. */
-export function readModuleBtf(directory: string, name: string, base: Btf): Btf {
-  let bytes: Uint8Array;
-  try {
-    bytes = readFileSync(`${directory}/${name}`);
-  } catch (cause) {
-    throw new TsbpfError(`the types of kernel module '${name}' are not there`, {
-      hint:
-        suggest(name, moduleNames(directory)) ?? "It is not loaded, is built in, or was built without BTF.",
-      cause,
-    });
-  }
-  return decodeBtf(bytes, { base });
-}
-
-/** The modules that show their types. */
-export function moduleNames(directory: string = DIRECTORY): readonly string[] {
-  return readdirSync(directory).filter((name) => name !== "vmlinux");
-}
-
 const STRUCTS = ["struct", "union", "typedef"] as const;
 const ENUMS = ["enum", "enum64", "typedef"] as const;
 
@@ -84,7 +49,7 @@ function holder(name: string, kinds: typeof STRUCTS | typeof ENUMS): Btf | undef
   const kernel = vmlinuxBtf();
   if (has(kernel)) return kernel;
   for (const module of moduleNames()) {
-    const btf = readModuleBtf(DIRECTORY, module, kernel);
+    const btf = moduleBtf(module);
     if (has(btf)) return btf;
   }
   return undefined;

@@ -4,7 +4,8 @@ import { encode } from "../asm/encode.ts";
 import type { Insn } from "../asm/insn.ts";
 import type { Program } from "../asm/program.ts";
 import { LITTLE_ENDIAN } from "../base/host.ts";
-import { kfuncId, ksymId } from "./vmlinux.ts";
+import { createKfuncCalls, type KfuncCalls } from "./kfunc.ts";
+import { ksymId } from "./vmlinux.ts";
 
 /** The tag of one program by both of the hashes that kernels use, 16 hex digits each. */
 export interface ProgramTags {
@@ -29,18 +30,19 @@ export interface ProgramTags {
  */
 export function programTags(program: Program): ProgramTags {
   const endian = LITTLE_ENDIAN ? "little" : "big";
-  const insns = assemble(program, { endian }).lines.map(withoutMaps);
+  const kfuncs = createKfuncCalls();
+  const insns = assemble(program, { endian }).lines.map((line) => withoutMaps(line, kfuncs));
   const bytes = encode(insns, endian);
   const tag = (hash: string): string => createHash(hash).update(bytes).digest("hex").slice(0, 16);
   return { sha256: tag("sha256"), sha1: tag("sha1") };
 }
 
-function withoutMaps({ insn }: AssembledInsn): Insn {
+function withoutMaps({ insn }: AssembledInsn, kfuncs: KfuncCalls): Insn {
   switch (insn.ref?.kind) {
     case "map":
       return { ...insn, imm: 0, next_imm: 0 };
     case "kfunc":
-      return { ...insn, imm: kfuncId(insn.ref.name) };
+      return { ...insn, ...kfuncs.call(insn.ref.name) };
     case "ksym":
       return { ...insn, imm: ksymId(insn.ref.name) };
     default:

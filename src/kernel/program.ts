@@ -16,6 +16,7 @@ import { BPF_F_XDP_HAS_FRAGS, bpf_attach_type, bpf_prog_type } from "../uapi/bpf
 import { E2BIG, EACCES, EINVAL, ENOSPC, EPERM } from "../uapi/errno.ts";
 import { type AttachTo, explainTarget, resolveAttachTo } from "./attach-target.ts";
 import { loadBtf } from "./btf-load.ts";
+import { createKfuncCalls, type KfuncCalls, openModules } from "./kfunc.ts";
 import type { BpfMap, KernelOptions } from "./map.ts";
 import { withMemlock } from "./memlock.ts";
 import { type ProgramInfo, readProgramCode, readProgramInfo } from "./object-info.ts";
@@ -26,7 +27,7 @@ import { createSourceText, displayPath, type SourceText } from "./source-text.ts
 import { type TestRunOptions, type TestRunResult, testRun } from "./test-run.ts";
 import { type LoggedLoad, loadWithLog } from "./verifier/load-log.ts";
 import { VerifierError } from "./verifier-error.ts";
-import { kfuncId, ksymId } from "./vmlinux.ts";
+import { ksymId } from "./vmlinux.ts";
 
 /** Options of {@link BpfProgram.load}. */
 export interface LoadOptions extends KernelOptions {
@@ -89,7 +90,8 @@ export class BpfProgram {
    * kernel its functions and source lines.
    *
    * @throws AssembleError when it cannot be assembled; VerifierError when the verifier refuses it, with the line of
-   * TypeScript and the whole log; SyscallError EPERM without CAP_BPF and, by type, CAP_NET_ADMIN or CAP_PERFMON;
+   * TypeScript and the whole log; SyscallError EPERM without CAP_BPF and, by type, CAP_NET_ADMIN or CAP_PERFMON, and without
+   * CAP_SYS_ADMIN where it calls or attaches to a function of a module;
    * TsbpfError when a map was not given, or the running kernel lacks a function or variable, or what `attachTo` names;
    * UnsupportedError where the kernel takes no programs at functions.
    */
@@ -98,7 +100,11 @@ export class BpfProgram {
     const sys = withMemlock(options.sys ?? linuxSyscalls());
     const assembled = assemble(program, { endian: LITTLE_ENDIAN ? "little" : "big" });
     const text = createSourceText();
-    const attr = { ...loadAttr(assembled, maps), ...resolveAttachTo(sys, program, attachTo) };
+    const kfuncs = createKfuncCalls();
+    const own = loadAttr(assembled, maps, kfuncs);
+    using modules = openModules(sys, kfuncs.modules);
+    using target = resolveAttachTo(sys, program, attachTo);
+    const attr = { ...own, fd_array: modules.fdArray, ...target.attr };
     const { result, log, btfRefusal } = explained(program, attachTo, () =>
       load(sys, assembled, attr, logLevel, text),
     );
@@ -216,13 +222,13 @@ export function progTypeNumber(type: ProgTypeName): number {
   return bpf_prog_type[`BPF_PROG_TYPE_${type.toUpperCase()}` as keyof typeof bpf_prog_type];
 }
 
-function loadAttr(assembled: Assembled, maps: readonly BpfMap[]): ProgLoadAttr {
+function loadAttr(assembled: Assembled, maps: readonly BpfMap[], kfuncs: KfuncCalls): ProgLoadAttr {
   const { program } = assembled;
   const { attachType } = program;
   return {
     prog_type: progTypeNumber(program.type),
     insns: encode(
-      assembled.lines.map((line) => relocate(line, maps, program.name)),
+      assembled.lines.map((line) => relocate(line, maps, kfuncs, program.name)),
       LITTLE_ENDIAN ? "little" : "big",
     ),
     license: program.license,
@@ -236,13 +242,18 @@ function loadAttr(assembled: Assembled, maps: readonly BpfMap[]): ProgLoadAttr {
 }
 
 /** Fills in what an instruction refers to: the fd of a map, the BTF id of a kernel function or variable. */
-function relocate({ insn }: AssembledInsn, maps: readonly BpfMap[], program: string): Insn {
+function relocate(
+  { insn }: AssembledInsn,
+  maps: readonly BpfMap[],
+  kfuncs: KfuncCalls,
+  program: string,
+): Insn {
   const { ref } = insn;
   switch (ref?.kind) {
     case "map":
       return { ...insn, imm: findMap(ref.map, maps, program).fd };
     case "kfunc":
-      return { ...insn, imm: inProgram(program, insn, () => kfuncId(ref.name)) };
+      return { ...insn, ...inProgram(program, insn, () => kfuncs.call(ref.name)) };
     case "ksym":
       return { ...insn, imm: inProgram(program, insn, () => ksymId(ref.name)) };
     default:

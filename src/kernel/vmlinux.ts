@@ -28,18 +28,6 @@ export function vmlinuxBtf(): Btf {
 }
 
 /**
- * The BTF id of a kernel function that programs may call (kfunc, kernel 5.13), for the `imm` of the call.
- *
- * @throws TsbpfError where the kernel has no function of that name; with the name of a kfunc that is like it.
- */
-export function kfuncId(name: string): BtfTypeId {
-  const btf = vmlinuxBtf();
-  const [id] = btf.ids(name, "func");
-  if (id !== undefined) return id;
-  throw missing(`the running kernel has no function '${name}'`, name, kfuncNames(btf));
-}
-
-/**
  * The BTF id of a kernel variable, for `lddw` with `BPF_PSEUDO_BTF_ID`. Kernels describe their per-CPU variables (5.10); of
  * a function it is the id as well, to take its address.
  *
@@ -49,9 +37,8 @@ export function ksymId(name: string): BtfTypeId {
   const btf = vmlinuxBtf();
   const id = btf.ids(name, "var")[0] ?? btf.ids(name, "func")[0];
   if (id !== undefined) return id;
-  throw missing(`the running kernel's BTF describes no variable '${name}'`, name, namesOf(btf, "var"), [
-    "It describes per-CPU variables only.",
-  ]);
+  const hint = [suggest(name, namesOf(btf, "var")) ?? [], "It describes per-CPU variables only."].flat();
+  throw new TsbpfError(`the running kernel's BTF describes no variable '${name}'`, { hint: hint.join(" ") });
 }
 
 function readVmlinux(): Uint8Array {
@@ -66,28 +53,6 @@ function readVmlinux(): Uint8Array {
       cause,
     });
   }
-}
-
-function missing(
-  what: string,
-  name: string,
-  known: readonly string[],
-  remarks: readonly string[] = [],
-): TsbpfError {
-  const similar = suggest(name, known);
-  const inModules = similar === undefined ? ["What is in a module is not looked for."] : [];
-  return new TsbpfError(what, { hint: [similar ?? [], remarks, inModules].flat().join(" ") });
-}
-
-/** Functions with the tag of kfuncs, which pahole 1.26 writes; before that nothing tells them from others. */
-function kfuncNames(btf: Btf): string[] {
-  const names: string[] = [];
-  for (let id = btf.firstId; id < btf.typeCount; id++) {
-    if (btf.kind(id) !== "declTag") continue;
-    const tag = btf.type(id);
-    if (tag.kind === "declTag" && tag.value === "bpf_kfunc") names.push(btf.name(tag.type));
-  }
-  return names;
 }
 
 function namesOf(btf: Btf, kind: BtfKind): string[] {

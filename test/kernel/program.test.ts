@@ -33,10 +33,11 @@ import { setSourceCapture } from "../../src/asm/source-position.ts";
 import { TsbpfError } from "../../src/base/error.ts";
 import { u32, u64 } from "../../src/btf/layout/index.ts";
 import { kernelStruct } from "../../src/btf/lookup.ts";
+import { findKfunc } from "../../src/kernel/kfunc.ts";
 import { BpfMap } from "../../src/kernel/map.ts";
 import { BpfProgram } from "../../src/kernel/program.ts";
 import { xdpTestContext } from "../../src/kernel/test-run.ts";
-import { kfuncId, ksymId, vmlinuxBtf } from "../../src/kernel/vmlinux.ts";
+import { ksymId, vmlinuxBtf } from "../../src/kernel/vmlinux.ts";
 import { SyscallError } from "../../src/syscall/errno.ts";
 import { FdClosedError } from "../../src/syscall/fd.ts";
 import {
@@ -387,8 +388,8 @@ describeKernel("kernel functions and variables", () => {
       "the running kernel's BTF describes no variable 'runqueue'\n" +
         "  Did you mean 'runqueues'? It describes per-CPU variables only.",
     );
-    expect(failure(() => kfuncId("no_such_thing_at_all_in_here")).hint).toBe(
-      "What is in a module is not looked for.",
+    expect(failure(() => findKfunc("no_such_thing_at_all_in_here")).hint).toBe(
+      "Nor has a module that is loaded: if it is in one, load that (modprobe).",
     );
   });
 

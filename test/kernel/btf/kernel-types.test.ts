@@ -8,14 +8,8 @@ import { createBtfBuilder } from "../../../src/btf/builder.ts";
 import { decodeBtf } from "../../../src/btf/decode.ts";
 import { BtfError } from "../../../src/btf/error.ts";
 import { kernelStruct as structOf } from "../../../src/btf/lookup.ts";
-import {
-  hasKernelStruct,
-  kernelEnum,
-  kernelStruct,
-  moduleBtf,
-  moduleNames,
-  readModuleBtf,
-} from "../../../src/kernel/kernel-types.ts";
+import { hasKernelStruct, kernelEnum, kernelStruct } from "../../../src/kernel/kernel-types.ts";
+import { moduleBtf, moduleNames, readModuleBtf } from "../../../src/kernel/module-btf.ts";
 import { BpfProgram } from "../../../src/kernel/program.ts";
 import { bpf_get_current_task_btf } from "../../../src/uapi/helpers.ts";
 import { describeKernel } from "../../support/privileges.ts";
