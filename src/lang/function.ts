@@ -9,7 +9,15 @@ import { effectsOf } from "./ir/effects.ts";
 import type { IrCall, IrFunction, IrParam, IrValue } from "./ir/ir.ts";
 import { KINDS, type ScalarKind } from "./kind.ts";
 import { recordReturn } from "./loop-body.ts";
-import { type Build, type BuiltFunction, createRecorder, emit, here, type Recorder } from "./recorder.ts";
+import {
+  type Build,
+  type BuiltFunction,
+  createRecorder,
+  emit,
+  here,
+  packetMoved,
+  type Recorder,
+} from "./recorder.ts";
 import { makeVal, operandValue } from "./scalar.ts";
 import { createStatements, type Statements } from "./scope.ts";
 import type { Exit, Operand, Scalar, Val } from "./value.ts";
@@ -153,10 +161,7 @@ function recordCall(
     pointer: undefined,
     source: here(),
   });
-  if (movesPacket !== undefined) {
-    recorder.epoch++;
-    recorder.movedBy = `${movesPacket} in '${name}'`;
-  }
+  if (movesPacket !== undefined) packetMoved(recorder, `${movesPacket} in '${name}'`);
   return makeVal(recorder, result.kind, node);
 }
 

@@ -10,7 +10,16 @@ import type { HelperParam, HelperShape, MemoryParam } from "./helper-shape.ts";
 import type { IrCall, IrValue, MemoryClass } from "./ir/ir.ts";
 import { mapPointer } from "./maps.ts";
 import { checkPointer, isPointer } from "./pointer.ts";
-import { checkRegion, constant, emit, here, memoryOf, type OpenRecord, type Recorder } from "./recorder.ts";
+import {
+  checkRegion,
+  constant,
+  emit,
+  here,
+  memoryOf,
+  type OpenRecord,
+  packetMoved,
+  type Recorder,
+} from "./recorder.ts";
 import { ACQUIRES, checkOwnReference, closeReference, openReference, RELEASES } from "./references.ts";
 import { describe, makeVal, operandValue } from "./scalar.ts";
 import { type FunctionInternals, internals, type PointerInternals } from "./value.ts";
@@ -61,12 +70,17 @@ export function functionHelperMethods(
   return Object.fromEntries(methods) as unknown as HelperMethods;
 }
 
-/** Records a call of a helper, with the arguments of its method; gives what the method gives. */
+/**
+ * Records a call of a helper, with the arguments of its method; gives what the method gives.
+ *
+ * @param movedBy - what to call it in errors about what was taken from the packet before.
+ */
 export function callHelper(
   recorder: Recorder,
   shape: HelperShape,
   context: IrValue,
   given: readonly unknown[],
+  movedBy: string = shape.helper.name,
 ): unknown {
   const { helper, params, variadic, result, movesPacket, removable, pure } = shape;
   const call: Arguments = {
@@ -98,10 +112,7 @@ export function callHelper(
     pointer: result.kind !== "pointer" ? undefined : result.tag === "map_value" ? "map_value" : "memory",
     source: here(),
   });
-  if (movesPacket) {
-    recorder.epoch++;
-    recorder.movedBy = helper.name;
-  }
+  if (movesPacket) packetMoved(recorder, movedBy);
   if (RELEASES.has(helper.name)) release(recorder, helper.name, given[0]);
   return resultOf(recorder, shape, node);
 }

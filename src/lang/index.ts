@@ -41,6 +41,10 @@ export type { HostKind, ScalarKind, SignedKind, UnsignedKind, WireKind } from ".
 export type { ForOptions, LoopForm, LoopOptions, WhileOptions } from "./loop.ts";
 export type { Atomic, KeyOf, MissingOptions, ValueOf, ValueView } from "./maps.ts";
 export type { Packet, PacketOptions } from "./packet.ts";
+export type { PacketLoad, PacketStore, SkbStore, SkbStoreOptions } from "./packet-copies.ts";
+export type { PacketMeta, XdpMeta } from "./packet-meta.ts";
+export type { PacketPull, RoomOptions, SkbMoves, XdpMoves } from "./packet-moves.ts";
+export type { PacketsOf, ReadPacket, TcPacket, XdpPacket } from "./packet-of.ts";
 export type { Pointers } from "./pointer.ts";
 export { type Hex, hex } from "./printk.ts";
 export {

@@ -67,6 +67,13 @@ export function recordFor(recorder: Recorder, given: unknown, body: Turn, option
         );
       }
       recordUnrolled(recorder, given, body);
+      return;
+    default:
+      throw new LangError(
+        `'${String(form)}' is no form of a loop`,
+        here(),
+        'It is { as: "unroll" }, "loop", "iterator" or "bpf_loop".',
+      );
   }
 }
 

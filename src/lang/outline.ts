@@ -104,8 +104,16 @@ export function outline(outer: IrFunction, part: Part): Outlined {
   }
   const first = blocks[0] as IrBlock;
   first.nodes = [...start, ...first.nodes];
+  // The end of the packet is set again in the part only where the packet moves.
+  const moves = variables.some(({ variable, written }) => written && variable.pointer === "packet_end");
   for (const block of returns) {
     if (block.end?.kind !== "return" || returned === undefined) continue;
+    // The verifier follows a next turn behind a return, too: what it finds there must be pointers still.
+    for (const { variable, written, offset } of variables) {
+      if (!moves || !written || variable.pointer === undefined) continue;
+      const value: IrNode = { kind: "get", variable, pointer: variable.pointer, source };
+      block.nodes.push(value, store(context, offset, value));
+    }
     block.nodes.push(
       store(context, returned.result, block.end.value),
       store(context, returned.flag, constant(1)),

@@ -49,6 +49,16 @@ export interface Packet {
   offset(): HostVal<"u32">;
   /** How many bytes of the packet can be read directly. */
   length(): HostVal<"u32">;
+  /** @internal */
+  readonly [internals]: PacketInternals;
+}
+
+/** What macros of the language itself get at through a packet. */
+export interface PacketInternals {
+  readonly recorder: Recorder;
+  readonly context: IrParam;
+  /** The address of the packet's first byte, here. */
+  start(): IrValue;
 }
 
 /** Where the packet is, from the place on where it was asked for the first time after a move. */
@@ -91,14 +101,20 @@ export function createPacket(recorder: Recorder, context: IrParam, pointers: Pac
     all = all.filter((one) => one.scope.inside);
     const known = all.findLast(({ epoch }) => epoch === recorder.epoch);
     if (known !== undefined) return known;
-    // Before the packet has moved, it is loaded where every branch can see it: in front of the outermost one.
+    return recorder.epoch === 0
+      ? loadFirst()
+      : loadAt(currentBlock(recorder), recorder.scope, recorder.epoch);
+  };
+  /** Before the packet has moved, it is loaded where every branch can see it: in front of the outermost one. */
+  const loadFirst = (): Loaded => {
     let { scope } = recorder;
     let block = currentBlock(recorder);
-    if (recorder.epoch === 0) {
-      for (; scope.outer !== undefined; scope = scope.outer) block = scope.from;
-    }
+    for (; scope.outer !== undefined; scope = scope.outer) block = scope.from;
+    return loadAt(block, scope, 0);
+  };
+  const loadAt = (block: IrBlock, scope: Scope, epoch: number): Loaded => {
     const loaded: Loaded = {
-      epoch: recorder.epoch,
+      epoch,
       scope,
       start: newVariable("the packet's first byte", "packet"),
       cursor: newVariable("the place in the packet", "packet"),
@@ -107,6 +123,12 @@ export function createPacket(recorder: Recorder, context: IrParam, pointers: Pac
     loadInto(block, loaded);
     all = [...all, loaded];
     return loaded;
+  };
+  // What was found out in front of a loop holds in its first turn only: the next one begins where the packet is then.
+  recorder.onPacketMove = () => {
+    if (recorder.loop === undefined) return;
+    if (!all.some(({ epoch }) => epoch === 0)) loadFirst();
+    for (const one of all) if (one.scope.inside) loadInto(currentBlock(recorder), one);
   };
   const view = <L extends Layout>(
     layout: L,
@@ -188,6 +210,7 @@ export function createPacket(recorder: Recorder, context: IrParam, pointers: Pac
     },
     offset: () => distance("cursor"),
     length: () => distance("limit"),
+    [internals]: { recorder, context, start: () => get(recorder, ready().start) },
   };
 }
 

@@ -6,7 +6,6 @@ import { type HelperProgType, helperProgTypes } from "../uapi/helpers.ts";
 import type { TcAction, XdpAction } from "./actions.ts";
 import { compile } from "./compile/compile.ts";
 import {
-  PACKET_POINTERS,
   rawTracepointContext,
   skbContext,
   skLookupContext,
@@ -21,7 +20,7 @@ import type { HelperMethodsOf } from "./generated/helper-methods.ts";
 import { helperMethods } from "./helper-call.ts";
 import type { IrFunction, IrParam, IrValue } from "./ir/ir.ts";
 import { recordReturn } from "./loop-body.ts";
-import { createPacket, type Packet } from "./packet.ts";
+import { createPacketOf, type PacketsOf } from "./packet-of.ts";
 import { createRecorder, here, type Recorder, type Target } from "./recorder.ts";
 import type { Region } from "./region.ts";
 import { isScalar, operandValue } from "./scalar.ts";
@@ -52,7 +51,7 @@ export type ScopeOf<Type extends ProgTypeName, Context extends Layout, Result> =
     readonly ctx: View<Context, "ctx">;
     /** Ends the path, and the program, with a result. */
     return<const R>(result: R & Returns<Type, Result, R>): Exit;
-  } & (Type extends PacketType ? { readonly packet: Packet } : unknown);
+  } & (Type extends keyof PacketsOf ? { readonly packet: PacketsOf[Type] } : unknown);
 
 /** A compile-time error, with a sentence, for a result that means nothing to the kernel. */
 export type Returns<Type extends ProgTypeName, Result, R> = R extends Result | HostVal
@@ -68,20 +67,6 @@ interface ResultsOf {
   cgroup_sock_addr: "a cgroup's policy returns 1 (allow) or 0 (refuse), or a value";
   sk_lookup: "a program that chooses a socket returns 1 (let it through) or 0 (drop it), or a value";
 }
-
-/** The program types that read packets directly. */
-export type PacketType =
-  | "xdp"
-  | "sched_cls"
-  | "sched_act"
-  | "cgroup_skb"
-  | "sk_skb"
-  | "lwt_in"
-  | "lwt_out"
-  | "lwt_xmit"
-  | "flow_dissector"
-  | "sk_msg"
-  | "sk_reuseport";
 
 /** What an XDP program is given. */
 export type XdpScope = ScopeOf<"xdp", typeof xdpContext, XdpAction>;
@@ -321,7 +306,7 @@ function createScope(
   layout: Layout,
   context: IrParam,
 ): Statements {
-  const pointers = PACKET_POINTERS[type];
+  const packet = createPacketOf(recorder, type, context);
   return Object.assign(
     createStatements(recorder, context),
     createCalls(recorder, context),
@@ -330,7 +315,7 @@ function createScope(
       ctx: makeView(recorder, contextRegion(recorder, type, layout, context), 0, layout),
       return: (result: unknown): Exit => recordReturn(recorder, resultValue(recorder, result)),
     },
-    pointers === undefined ? {} : { packet: createPacket(recorder, context, pointers) },
+    packet === undefined ? {} : { packet },
   );
 }
 

@@ -37,6 +37,8 @@ export interface Recorder {
   epoch: number;
   /** Why the packet moved last: `bpf_xdp_adjust_head`. */
   movedBy: string;
+  /** Called after each statement that may move the packet: `$.packet` finds out where it is then. */
+  onPacketMove: (() => void) | undefined;
   /** Records that are reserved and neither submitted nor discarded yet. */
   open: ReadonlySet<OpenRecord>;
   /** Records that were submitted or discarded on one of the paths that lead here, and not on another. */
@@ -139,6 +141,7 @@ export function createRecorder(
     loop: undefined,
     epoch: 0,
     movedBy: "",
+    onPacketMove: undefined,
     open: new Set(),
     torn: new Set(),
     scope: { outer: undefined, inside: true, from: entry },
@@ -338,6 +341,13 @@ export function store(
     volatile: false,
     source: here(),
   });
+}
+
+/** What was just recorded may have moved the packet: what was taken from it before is good no more. */
+export function packetMoved(recorder: Recorder, by: string): void {
+  recorder.epoch++;
+  recorder.movedBy = by;
+  recorder.onPacketMove?.();
 }
 
 /** The class of a region's memory, for telling which accesses may meet. */

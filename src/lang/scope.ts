@@ -35,6 +35,7 @@ import {
   here,
   newBlock,
   newVariable,
+  packetMoved,
   type Recorder,
   set,
 } from "./recorder.ts";
@@ -197,6 +198,8 @@ export function createStatements(recorder: Recorder, context: IrParam | undefine
         pointer: undefined,
         source: here(),
       });
+      // The program that it goes to may move the packet: kernels from 6.13 on say so of one that comes back, too.
+      packetMoved(recorder, "$.tailCall");
     },
   };
   return statements as unknown as Statements;

@@ -102,13 +102,24 @@ export function makeStackView<L extends Layout>(
   init: unknown,
   options: { readonly scratch: boolean; readonly name: string },
 ): View<L, "stack"> {
+  const region = stackRegion(recorder, layout, options);
+  fill(recorder, region, layout, init);
+  return makeView<L, "stack">(recorder, region, 0, layout);
+}
+
+/** Room for an object in the stack frame, with nothing in it: whoever asks for it has it written. */
+export function stackRegion(
+  recorder: Recorder,
+  layout: Layout,
+  options: { readonly scratch: boolean; readonly name: string },
+): Region {
   // As aligned as the widest access that `chunkSize` makes of it: the verifier takes no other.
   const align = Math.max(
     layout.align,
     layout.size >= 8 ? 8 : layout.size >= 4 ? 4 : layout.size >= 2 ? 2 : 1,
   );
   const slot = newSlot(recorder, options.name, layout.size, align, options.scratch);
-  const region: Region = {
+  return {
     memory: "stack",
     base: frame(slot),
     size: layout.size,
@@ -118,8 +129,6 @@ export function makeStackView<L extends Layout>(
     scope: recorder.scope,
     epoch: 0,
   };
-  fill(recorder, region, layout, init);
-  return makeView<L, "stack">(recorder, region, 0, layout);
 }
 
 /** Writes the members that `init` gives. */

@@ -1,13 +1,9 @@
-import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
 import { mapDef } from "../../src/asm/index.ts";
 import { array, be32, bytes, s32, struct, u8, u16, u32, u64 } from "../../src/btf/layout/index.ts";
 import {
   type Cond,
   cgroupSkb,
   type HostVal,
-  LangError,
   tc,
   type Val,
   type View,
@@ -17,33 +13,12 @@ import {
   xdp,
 } from "../../src/lang/index.ts";
 import { ethhdr, iphdr } from "../../src/lang/net/index.ts";
+import { refusals } from "./refusal.ts";
 
 // What compiles and cannot be built, or is written without types: each has an error that names the line (marked `// here`),
 // says what is wrong in words, and what to do.
 
-const file = fileURLToPath(import.meta.url);
-const lines = readFileSync(file, "utf8").split("\n");
-
-/** Declares a test: building this throws a LangError of this first line and this hint, about the marked line. */
-function refused(what: string, hint: string, build: () => unknown): void {
-  test(what, () => {
-    let error: unknown;
-    try {
-      build();
-    } catch (thrown) {
-      error = thrown;
-    }
-    expect(error).toBeInstanceOf(LangError);
-    const { message, source, hint: given } = error as LangError;
-    const at = source?.position();
-    expect({ message, hint: given }).toEqual({
-      message: `${what}\n  at ${at?.file}:${at?.line}:${at?.column}\n  ${hint}`,
-      hint,
-    });
-    expect(at?.file).toBe(file);
-    expect(lines[(at?.line ?? 0) - 1]).toMatch(/ \/\/ here$/);
-  });
-}
+const refused = refusals(import.meta.url);
 
 const pass = ($: XdpScope) => ({ else: () => $.return(XDP_PASS) });
 /** For what the compiler refuses already: as JavaScript would write it. */

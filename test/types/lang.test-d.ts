@@ -39,6 +39,7 @@ declare const ip: View<typeof iphdr, "packet">;
 declare const entry: View<typeof count, "map_value">;
 declare const queue: HostVal<"u32">;
 declare const pass: { else: () => ReturnType<XdpScope["return"]> };
+declare const passTc: { else: () => ReturnType<TcScope["return"]> };
 
 describe("what compiles has the types that it should", () => {
   test("values, conditions, views", () => {
@@ -150,6 +151,14 @@ describe("the ends of paths", () => {
     $.packet.take(ethhdr);
     // @ts-expect-error an else must end its path: give what $.return(...), $.break() or $.continue() gives
     $.packet.take(ethhdr, { else: () => {} });
+    // @ts-expect-error Expected 2 arguments, but got 1.
+    $.packet.adjustHead(4);
+    // @ts-expect-error Expected 3 arguments, but got 2.
+    $.packet.load(14, ethhdr);
+    // @ts-expect-error Property 'at' is missing in type
+    $tc.packet.adjustRoom(8, passTc);
+    // @ts-expect-error an else must end its path: give what $.return(...), $.break() or $.continue() gives
+    $.packet.adjustMeta(event, { else: () => {} });
     // @ts-expect-error an else must end its path: give what $.return(...), $.break() or $.continue() gives
     $.lookup(slots, 0, { else: () => {} });
     // @ts-expect-error an else must end its path: give what $.return(...), $.break() or $.continue() gives
@@ -218,6 +227,19 @@ describe("names", () => {
     $.bpf_skb_load_bytes(0, $.struct(event), 4);
     // @ts-expect-error Property 'packet' does not exist on type 'SkLookupScope'.
     $lookup.packet;
+  });
+
+  test("each program type has a packet of its own, or none", () => {
+    // @ts-expect-error Property 'adjustHead' does not exist on type 'TcPacket'.
+    $tc.packet.adjustHead(4, passTc);
+    // @ts-expect-error Property 'pull' does not exist on type 'XdpPacket'.
+    $.packet.pull(100, pass);
+    // @ts-expect-error Property 'adjustMeta' does not exist on type 'TcPacket'.
+    $tc.packet.adjustMeta(event, passTc);
+    // @ts-expect-error Property 'store' does not exist on type 'ReadPacket'.
+    $cgroup.packet.store(0, $cgroup.struct(event), { else: () => $cgroup.return(0) });
+    // @ts-expect-error Property 'take' does not exist on type 'PacketLoad'.
+    socketFilter("direct", ($) => $.return($.packet.take(u8, { else: () => $.return(0) })));
   });
 
   test("what is printed is a value or a text", () => {
