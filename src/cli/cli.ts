@@ -2,6 +2,14 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { TsbpfError } from "../base/error.ts";
 import { pc } from "./colours.ts";
+import { demoCommand } from "./commands/demo.ts";
+import { doctorCommand } from "./commands/doctor.ts";
+import { downCommand } from "./commands/down.ts";
+import { dumpCommand } from "./commands/dump.ts";
+import { featuresCommand } from "./commands/features.ts";
+import { logsCommand } from "./commands/logs.ts";
+import { statusCommand } from "./commands/status.ts";
+import { upCommand } from "./commands/up.ts";
 import { EXIT } from "./exit.ts";
 import { INVOCATION } from "./invocation.ts";
 
@@ -13,46 +21,44 @@ import { INVOCATION } from "./invocation.ts";
  */
 export async function runCli(args: readonly string[]): Promise<number> {
   try {
-    const program = await createProgram(args[0]);
-    await program.parseAsync([...args], { from: "user" });
+    await createProgram().parseAsync([...args], { from: "user" });
     return Number(process.exitCode ?? EXIT.ok);
   } catch (error) {
     return report(error);
   }
 }
 
-/** The commands, in the order of the help. Each is loaded when it is wanted: together they make up half of the start. */
-const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
-  up: async () => (await import("./commands/up.ts")).upCommand(),
-  down: async () => (await import("./commands/down.ts")).downCommand(),
-  status: async () => (await import("./commands/status.ts")).statusCommand(),
-  logs: async () => (await import("./commands/logs.ts")).logsCommand(),
-  dump: async () => (await import("./commands/dump.ts")).dumpCommand(),
-  doctor: async () => (await import("./commands/doctor.ts")).doctorCommand(),
-  features: async () => (await import("./commands/features.ts")).featuresCommand(),
-  demo: async () => (await import("./commands/demo.ts")).demoCommand(),
-};
+/** The commands, in the order of the help. What they do is loaded when one of them is called. */
+const COMMANDS = [
+  upCommand,
+  downCommand,
+  statusCommand,
+  logsCommand,
+  dumpCommand,
+  doctorCommand,
+  featuresCommand,
+  demoCommand,
+] as const;
 
-/** @param wanted - the first argument: where it names a command, the others are left out. */
-async function createProgram(wanted: string | undefined): Promise<Command> {
+function createProgram(): Command {
   const program = new Command("tsbpf")
     .description("Runs XDP, TC ingress and TC egress of each packet on one core, and shows it.")
     .version(version())
     .addHelpText("after", EXAMPLES);
-  const one = Object.entries(COMMANDS).filter(([name]) => name === wanted);
-  for (const [, load] of one.length > 0 ? one : Object.entries(COMMANDS)) {
-    program.addCommand(strict(await load()));
-  }
+  for (const create of COMMANDS) program.addCommand(strict(create()));
   return strict(program);
 }
 
-const EXAMPLES = `
-Examples:
-  $ ${INVOCATION} demo                  see it work, without touching a real interface
-  $ ${INVOCATION} doctor eth0           find out what would be in the way
-  $ ${INVOCATION} up eth0               put it on eth0; it stays when the command ends
-  $ ${INVOCATION} logs                  watch the packets
-  $ ${INVOCATION} down eth0             take it off again`;
+const EXAMPLES: string = [
+  "\nExamples:",
+  ...[
+    ["demo", "see it work; touches no real interface"],
+    ["doctor eth0", "find out what would be in the way"],
+    ["up eth0", "put it on eth0, where it stays"],
+    ["logs", "watch the packets"],
+    ["down eth0", "take it off again"],
+  ].map(([command = "", what = ""]) => `  $ ${INVOCATION} ${command.padEnd(11)}  ${what}`),
+].join("\n");
 
 /** Throws instead of exiting, accepts neither unknown options nor arguments too many, and says what to do about them. */
 function strict(command: Command): Command {

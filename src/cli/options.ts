@@ -15,9 +15,9 @@ export function jsonOption(): Option {
 
 /** `--bpffs DIR`: where pins go. */
 export function bpffsOption(): Option {
-  return new Option("--bpffs <dir>", "directory on a bpffs for the pins").default(
-    undefined,
-    "/sys/fs/bpf, mounted where it is not",
+  return new Option(
+    "--bpffs <dir>",
+    "directory on a bpffs for the pins (default: /sys/fs/bpf, mounted where it is not)",
   );
 }
 

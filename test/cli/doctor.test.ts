@@ -13,6 +13,7 @@ import { type Finding, guard, read } from "../../src/cli/doctor/finding.ts";
 import { checkBpftool } from "../../src/cli/doctor/machine/bpftool.ts";
 import { checkCapabilities } from "../../src/cli/doctor/machine/capabilities.ts";
 import { checkCpus } from "../../src/cli/doctor/machine/cpus.ts";
+import { checkEthtool, isInstalled } from "../../src/cli/doctor/machine/ethtool.ts";
 import { checkJit } from "../../src/cli/doctor/machine/jit.ts";
 import {
   checkKernel,
@@ -687,6 +688,24 @@ describe("what cannot be looked at", () => {
     expect(guard("mtu", look)).toEqual([
       { level: "info", check: "mtu", what: `mtu: could not be looked at (${unknown})` },
     ]);
+  });
+});
+
+describe("ethtool, where advice takes it", () => {
+  const advice: Finding = { level: "warn", check: "x", what: "y", fix: "ethtool -K eth0 lro off" };
+  const other: Finding = { level: "warn", check: "x", what: "y", fix: "ip link set eth0 mtu 1500" };
+
+  test("is asked for where it is missing, and not otherwise", () => {
+    expect(lines(checkEthtool([other, advice], () => false))).toEqual([
+      "info ethtool, which advice below takes, is not installed (tsbpf itself does without)",
+      "-> Debian and Ubuntu: apt-get install ethtool",
+    ]);
+    expect(checkEthtool([other, advice], () => true)).toEqual([]);
+    expect(checkEthtool([other], () => false)).toEqual([]);
+  });
+
+  test("a command is looked for in the PATH", () => {
+    expect([isInstalled("sh"), isInstalled("no-such-command-anywhere")]).toEqual([true, false]);
   });
 });
 

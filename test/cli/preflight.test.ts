@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { wholeNumber } from "../../src/cli/options.ts";
-import { checkQueueSize, chooseCpus, findDevice } from "../../src/cli/sample/preflight.ts";
+import { chooseCpus, findDevice } from "../../src/cli/sample/preflight.ts";
+import { checkQueueSize } from "../../src/cli/sample/queue-size.ts";
 import { type Session, sessionOn } from "../../src/cli/sample/session.ts";
 import { findStalePins } from "../../src/cli/sample/stale.ts";
 import { formatCpuList, parseCpuList, readCpus } from "../../src/kernel/cpus.ts";

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { runHere } from "./run-here.ts";
 
+const COMMANDS = ["up", "down", "status", "logs", "dump", "doctor", "features", "demo"] as const;
+
 // What is wrong with a command line is said before anything is touched, with exit code 2.
 
 describe("usage errors", () => {
@@ -41,20 +43,26 @@ describe("usage errors", () => {
 });
 
 describe("help", () => {
-  test.each(["up", "down", "status", "logs", "dump", "doctor", "demo"])("%s --help", async (command) => {
+  test.each(COMMANDS)("%s --help", async (command) => {
     const { code, stdout, stderr } = await runHere([command, "--help"]);
     expect([code, stderr]).toEqual([0, ""]);
     expect(stdout).toMatch(new RegExp(`^Usage: tsbpf ${command} `));
+    expect(stdout).toContain(`Examples:\n  $ tsbpf ${command}`);
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
   });
 
   test("the first page names every command and shows examples", async () => {
     const { code, stdout } = await runHere(["--help"]);
     expect(code).toBe(0);
-    for (const command of ["up", "down", "status", "logs", "dump", "doctor", "demo"]) {
+    for (const command of COMMANDS) {
       expect(stdout).toMatch(new RegExp(`^ {2}${command}\\b`, "m"));
     }
     expect(stdout).toContain("Examples:");
+  });
+
+  test("the first page fits a terminal of 80 columns", async () => {
+    const { stdout } = await runHere(["--help"]);
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
   });
 
   test("--version", async () => {

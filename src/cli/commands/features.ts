@@ -1,15 +1,7 @@
 import { Command } from "commander";
-import { FEATURE_GROUPS, probeFeatures } from "../../kernel/features/index.ts";
-import { linuxSyscalls } from "../../syscall/ffi.ts";
-import { formatFeatures } from "../features/format.ts";
+import type { FeaturesFlags } from "../actions/features.ts";
 import { INVOCATION } from "../invocation.ts";
 import { jsonOption } from "../options.ts";
-import { say, sayJson } from "../output.ts";
-
-interface FeaturesFlags {
-  readonly helpers?: boolean;
-  readonly json?: boolean;
-}
 
 /** `features`: what the running kernel has. */
 export function featuresCommand(): Command {
@@ -23,17 +15,13 @@ export function featuresCommand(): Command {
     .option("--helpers", "the helpers that each type of program may call, too (takes some seconds)")
     .addOption(jsonOption())
     .addHelpText("after", EXAMPLES)
-    .action(features);
+    .action(async (flags: FeaturesFlags) => {
+      const { features } = await import("../actions/features.ts");
+      await features(flags);
+    });
 }
 
 const EXAMPLES = `
 Examples:
   $ ${INVOCATION} features
   $ ${INVOCATION} features --helpers --json`;
-
-function features({ helpers = false, json = false }: FeaturesFlags): void {
-  const groups = FEATURE_GROUPS.filter((group) => helpers || group !== "helpers");
-  const report = probeFeatures(linuxSyscalls(), groups);
-  if (json) sayJson(report);
-  else say(...formatFeatures(report));
-}

@@ -1,15 +1,7 @@
 import { Command } from "commander";
-import { pc } from "../colours.ts";
-import { openContext } from "../context.ts";
+import type { StatusFlags } from "../actions/status.ts";
+import { INVOCATION } from "../invocation.ts";
 import { bpffsOption, jsonOption, netnsOption } from "../options.ts";
-import { row, say, sayJson, warn } from "../output.ts";
-import { type CpuMapStatus, type InterfaceStatus, readStatus } from "../sample/status.ts";
-
-interface StatusFlags {
-  readonly netns?: string;
-  readonly bpffs?: string;
-  readonly json?: boolean;
-}
 
 /** `status`: what is up. */
 export function statusCommand(): Command {
@@ -22,44 +14,14 @@ export function statusCommand(): Command {
     .addOption(netnsOption())
     .addOption(bpffsOption())
     .addOption(jsonOption())
-    .action(status);
+    .addHelpText("after", EXAMPLES)
+    .action(async (flags: StatusFlags) => {
+      const { status } = await import("../actions/status.ts");
+      await status(flags);
+    });
 }
 
-function status(flags: StatusFlags): void {
-  using context = openContext(flags);
-  const status = readStatus(context, flags.bpffs);
-  if (flags.json === true) {
-    sayJson(status);
-    return;
-  }
-  if (status.interfaces.length === 0) say("nothing of ours is up in this network namespace");
-  for (const one of status.interfaces) say(...describe(one));
-  for (const { path, reason } of status.stalePins)
-    warn(`${path} is left over: ${reason}; \`down --all\` removes it`);
-}
-
-function describe({ interface: name, xdp, tc, tcBackend, cpuMap, pins }: InterfaceStatus): readonly string[] {
-  return [
-    pc.bold(name),
-    row(
-      "XDP",
-      xdp === undefined ? pc.yellow("detached by somebody") : `${xdp.name}, ${xdp.mode} ${ids(xdp)}`,
-    ),
-    ...tc.map((one) => row(`TC ${one.hook}`, `${one.name}, by ${tcBackend} ${ids(one)}`)),
-    ...(tc.length === 0 ? [row("TC", tcBackend === "off" ? "off" : pc.yellow("detached by somebody"))] : []),
-    ...(cpuMap === undefined ? [] : describeCpuMap(cpuMap)),
-    row("pins", pins ?? "none in sight"),
-  ];
-}
-
-function describeCpuMap({ id, entries }: CpuMapStatus): readonly string[] {
-  return entries.map(({ cpu, qsize, progId, thread }, index) => {
-    const program = progId === 0 ? "" : `, program ${progId}`;
-    const running = thread === undefined ? pc.yellow("no thread") : `${thread.name} (pid ${thread.pid})`;
-    return row(index === 0 ? `CPU map ${id}` : "", `core ${cpu}: queue ${qsize}${program}, ${running}`);
-  });
-}
-
-function ids({ id, tag }: { readonly id: number; readonly tag: string }): string {
-  return pc.dim(`(id ${id}, tag ${tag})`);
-}
+const EXAMPLES = `
+Examples:
+  $ ${INVOCATION} status
+  $ ${INVOCATION} status --netns blue --json`;
