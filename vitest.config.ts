@@ -12,6 +12,9 @@ const resolve = {
   ],
 };
 
+// Whatever a test waits for may take long on a busy machine; vitest's own patience is one second.
+const expect = { poll: { timeout: 10_000 } };
+
 // Three projects: what needs no privileges, what needs CAP_BPF, and what is checked by the type checker alone.
 const config: ViteUserConfig = defineConfig({
   test: {
@@ -27,6 +30,7 @@ const config: ViteUserConfig = defineConfig({
           // The default leaves one core free; on a machine with two that is one worker.
           maxWorkers: 2,
           testTimeout: 30_000,
+          expect,
         },
       },
       {
@@ -40,6 +44,7 @@ const config: ViteUserConfig = defineConfig({
           maxWorkers: 1,
           sequence: { groupOrder: 1 },
           testTimeout: 60_000,
+          expect,
           hookTimeout: 60_000,
         },
       },

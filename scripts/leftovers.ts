@@ -20,10 +20,9 @@ if (mode === "save" && file !== undefined) {
   writeFileSync(file, JSON.stringify(takeSnapshot()));
 } else if (mode === "compare" && file !== undefined && marker?.includes("=")) {
   const before = JSON.parse(readFileSync(file, "utf8")) as Snapshot;
-  const left = [
-    ...(await waitForNoLeftovers(before)),
-    ...processesWith(marker).map(({ pid, command }) => `process left behind: ${pid} ${command}`),
-  ];
+  const left = await waitForNoLeftovers(before, () =>
+    processesWith(marker).map(({ pid, command }) => `process left behind: ${pid} ${command}`),
+  );
   for (const line of left) console.log(line);
   if (left.length === 0) console.log("nothing left behind");
   process.exitCode = left.length === 0 ? 0 : 1;

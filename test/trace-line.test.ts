@@ -66,11 +66,9 @@ describe("parseTraceLine", () => {
     expect(parseTraceLine(raw)).toBeUndefined();
   });
 
-  test("a long hostile line is read in no time", () => {
-    const hostile = `${"x-1 [0] ".repeat(20_000)}y`;
-    const started = performance.now();
+  test("a long hostile line is read in the time that a test has", () => {
+    const hostile = `${"x-1 [0] ".repeat(500_000)}y`;
     expect(parseTraceLine(hostile)).toBeUndefined();
-    expect(performance.now() - started).toBeLessThan(1_000);
   });
 });
 

@@ -29,6 +29,7 @@ import { heirsOfDeadRuns, isAlive, processesWith } from "../support/test-run.ts"
 const TSX = ["--import", "tsx"];
 const HOLD = fileURLToPath(new URL("../support/hold-network.ts", import.meta.url));
 const MOUNTS = new URL("../support/mounts.ts", import.meta.url).href;
+const SWEEP = new URL("../support/sweep.ts", import.meta.url).href;
 
 const gone = async (condition: () => boolean): Promise<boolean> => {
   for (let i = 0; i < 100 && condition(); i++) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -519,6 +520,29 @@ describeKernel("mounts", () => {
       console.log(JSON.stringify([releaseDeadMounts(), mounted(), existsSync(root), releaseDeadMounts()]));
     `);
     expect(steps).toEqual([["/sys/fs/bpf", "/sys/kernel/tracing"], [false, false], false, []]);
+  });
+
+  test("what the product mounted and did not live to unmount goes with the sweep, unless pins are in it", () => {
+    const steps = alone(`
+      const { releaseProductMounts: sweep } = await import("${SWEEP}");
+      for (const [type, target] of [["bpf", "/sys/fs/bpf"], ["tracefs", "/sys/kernel/tracing"]])
+        execFileSync("mount", ["-t", type, "tsbpf", target]);
+      mkdirSync("/sys/fs/bpf/mine");
+      const steps = [sweep(), mounted()];
+      rmdirSync("/sys/fs/bpf/mine");
+      steps.push(sweep(), mounted());
+      execFileSync("mount", ["-t", "bpf", "bpf", "/sys/fs/bpf"]);
+      steps.push(sweep(), mounted());
+      console.log(JSON.stringify(steps));
+    `);
+    expect(steps).toEqual([
+      ["/sys/kernel/tracing"],
+      [true, false],
+      ["/sys/fs/bpf"],
+      [false, false],
+      [],
+      [true, false],
+    ]);
   });
 
   test("a bpffs with pins in it is not unmounted", () => {

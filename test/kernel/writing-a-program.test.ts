@@ -19,12 +19,16 @@ const load = async (path: string): Promise<Module> => import(pathToFileURL(path)
 
 describeKernel("docs/writing-a-program.md", () => {
   test("its example counts", async () => {
-    using page = writePage((code) => code.replace("setTimeout(5_000)", "setTimeout(2_000)"));
+    // Its five seconds are over when its input ends.
+    using page = writePage((code) =>
+      code.replace("await setTimeout(5_000)", "for await (const _ of process.stdin);"),
+    );
     await using net = await createTestNet();
     const running = net.spawn("inside", process.execPath, ["--import", "tsx", page.example, "eth0"]);
     await running.waitFor("counting on eth0, in native mode\n", 30_000);
     expect(await net.ping({ count: 4 })).toMatchObject({ received: 4 });
     expect(await net.sendUdp({ count: 3 })).toEqual({ sent: 3 });
+    running.child.stdin?.end();
     expect(await running.ended()).toEqual({
       stdout: "counting on eth0, in native mode\nprotocol 1: 4 packets\nprotocol 17: 3 packets\n",
       stderr: "",

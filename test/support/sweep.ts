@@ -6,12 +6,12 @@
  * Only what says whose it was is touched: names with the id of a process that no longer exists, and pins of a network
  * namespace that was removed here or that nobody holds any more.
  */
-import { execFileSync } from "node:child_process";
-import { readdirSync, rmdirSync, rmSync, statSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { readdirSync, readFileSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { missingPrivilege } from "./capabilities.ts";
-import { compareSnapshots, takeSnapshot } from "./leftovers.ts";
+import { sameSnapshot, takeSnapshot } from "./leftovers.ts";
 import { releaseDeadMounts } from "./mounts.ts";
 import { listNamespaces, sweepDeadNamespaces } from "./netns.ts";
 import { heirsOfDeadRuns, isAlive } from "./test-run.ts";
@@ -36,6 +36,7 @@ export async function sweepDeadRuns(): Promise<readonly string[]> {
       rmdirSync(path);
     }),
     ...releaseDeadMounts().map((target) => `mount at ${target}`),
+    ...releaseProductMounts().map((target) => `tsbpf's mount at ${target}`),
   ];
   await settled();
   return removed;
@@ -112,13 +113,27 @@ function removeEntries(
   });
 }
 
+/**
+ * Unmounts what the product mounted, and did not live to unmount: its next `down` or `logs` would, in the middle of the
+ * tests. In use, by a log that is read or by pins, it stays, as then. Returns the targets.
+ */
+export function releaseProductMounts(): readonly string[] {
+  return readFileSync("/proc/mounts", "utf8")
+    .split("\n")
+    .flatMap((line) => /^tsbpf (\/sys\/(?:fs\/bpf|kernel\/tracing)) /.exec(line)?.[1] ?? [])
+    .filter((target) => {
+      if (target === BPFFS && names(target).some((name) => !name.endsWith(".debug"))) return false;
+      return spawnSync("umount", [target], { stdio: "ignore", timeout: 10_000 }).status === 0;
+    });
+}
+
 /** The kernel frees programs, maps, threads and namespaces in the background: waits until it has, or others never rest. */
 async function settled(): Promise<void> {
   const deadline = Date.now() + 10_000;
   for (let last = takeSnapshot(); Date.now() < deadline; ) {
     await new Promise((resolve) => setTimeout(resolve, 250));
     const now = takeSnapshot();
-    if (compareSnapshots(last, now).length === 0) return;
+    if (sameSnapshot(last, now)) return;
     last = now;
   }
 }

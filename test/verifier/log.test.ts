@@ -182,6 +182,7 @@ describe("parseVerifierLog", () => {
     expect(reason).toMatch(/^46 x+\.\.\.; 47 x+\.\.\.; 48 x+\.\.\.; 49 x+\.\.\.$/);
   });
 
+  // Work that grew with the square of these lengths would take hours: the tests' time limit tells.
   describe("takes no longer than it should", () => {
     const line =
       "7: (bf) r2 = r1                       ; R1=scalar(umax=255,var_off=(0x0; 0xff)) R2=scalar()\n";
@@ -199,9 +200,7 @@ describe("parseVerifierLog", () => {
         "Verification failed: x\nReason:\n  y\nAt:\n  insn 1\nCausal path:\n  | ^-- z\n".repeat(50_000),
       ],
     ])("%s", (_name, log) => {
-      const start = performance.now();
-      parseVerifierLog(log);
-      expect(performance.now() - start).toBeLessThan(3000);
+      expect(() => parseVerifierLog(log)).not.toThrow();
     });
   });
 

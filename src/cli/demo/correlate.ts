@@ -98,6 +98,11 @@ export function correlate(trace: readonly TraceLine[], { mapId, threads, servers
   }
 }
 
+/** Whether so many packets were handed to the map, and each of them has come to TC ingress. */
+export function isComplete({ packets }: Correlation, sent: number): boolean {
+  return packets.length >= sent && packets.every(({ ingress }) => ingress !== undefined);
+}
+
 /** Whether every hook that saw the packet ran on one core, and TC ingress did see it. */
 export function onOneCore({ xdp, ingress, egress }: PacketTrace): boolean {
   return ingress === xdp && egress.every((cpu) => cpu === xdp);

@@ -13,6 +13,8 @@ export interface DemoNetwork {
   readonly outside: string;
   /** Address of `eth0`. */
   readonly address: string;
+  /** Packets that the neighbour has sent so far. */
+  sent(): number;
   /** Removes both namespaces, with everything in them. Doing it again is fine. */
   remove(): void;
 }
@@ -69,7 +71,7 @@ export function createDemoNetwork(sys: Syscalls): DemoNetwork {
     remove();
     throw error;
   }
-  return { inside, outside, address: INSIDE.address, remove };
+  return { inside, outside, address: INSIDE.address, sent: () => packetsSent(outside, PEER), remove };
 }
 
 interface End {
@@ -83,6 +85,14 @@ function plug(namespace: string, device: string, own: End, other: End): void {
   ip("-n", namespace, "neigh", "add", other.address, "lladdr", other.mac, "dev", device, "nud", "permanent");
 }
 
+function packetsSent(namespace: string, device: string): number {
+  const text = ip("-n", namespace, "-json", "-statistics", "link", "show", "dev", device);
+  const [link] = JSON.parse(text) as readonly {
+    readonly stats64: { readonly tx: { readonly packets: number } };
+  }[];
+  return link?.stats64.tx.packets ?? 0;
+}
+
 /** /proc/sys/net is that of the network namespace that the thread is in. */
 function disableIpv6(sys: Syscalls, namespace: string): void {
   using netns = openNetns(sys, { name: namespace });
@@ -94,9 +104,9 @@ function disableIpv6(sys: Syscalls, namespace: string): void {
   });
 }
 
-function ip(...args: readonly string[]): void {
+function ip(...args: readonly string[]): string {
   try {
-    execFileSync("ip", args, { stdio: ["ignore", "ignore", "pipe"], encoding: "utf8" });
+    return execFileSync("ip", args, { stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" });
   } catch (cause) {
     const { stderr = "", code } = cause as { stderr?: string; code?: string };
     throw new TsbpfError(`ip ${args.join(" ")} failed: ${stderr.trim() || code}`, {

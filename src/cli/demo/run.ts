@@ -3,27 +3,27 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { TsbpfError } from "../../base/error.ts";
 import type { TraceLine, TraceLog } from "../../kernel/trace-log.ts";
+import { type Correlation, correlate, type Identity, isComplete } from "./correlate.ts";
 import type { DemoNetwork } from "./network.ts";
 import type { TrafficPorts, TrafficResult } from "./traffic.ts";
 
 /** Packets of each kind that are sent from each core. */
 export const PER_KIND = 3;
 
-/** What was sent from one core, and what came back of it. */
-export interface Round {
-  readonly cpu: number;
-  readonly steps: readonly Step[];
-  /** The server that answered; its pid is in the lines of what it sent. */
-  readonly server: number;
-}
-
 /** One kind of traffic from one core. */
 export interface Step {
   readonly kind: "ping" | "UDP" | "TCP";
   readonly sent: number;
   readonly answered: number;
-  /** The trace while it ran. */
-  readonly trace: readonly TraceLine[];
+  /** What became of its packets. */
+  readonly found: Correlation;
+}
+
+/** Where packets are followed. */
+export interface Watch {
+  readonly log: TraceLog;
+  /** The CPU map that they go through. */
+  readonly map: Omit<Identity, "servers">;
 }
 
 /**
@@ -34,23 +34,25 @@ export interface Step {
 export async function runRound(
   network: DemoNetwork,
   cpu: number,
-  log: TraceLog,
+  { log, map }: Watch,
   signal: AbortSignal,
-): Promise<Round> {
+): Promise<readonly Step[]> {
   const server = await startServer(network, cpu, signal);
+  const identity: Identity = { ...map, servers: new Set([server.process.pid as number]) };
   try {
     const steps: Step[] = [];
     const step = async (kind: Step["kind"], send: () => Promise<number>): Promise<void> => {
       signal.throwIfAborted();
       log.drain();
+      const before = network.sent();
       const answered = await send();
-      await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
-      steps.push({ kind, sent: PER_KIND, answered, trace: log.drain() });
+      const found = await findPackets(log, identity, network.sent() - before);
+      steps.push({ kind, sent: PER_KIND, answered, found });
     };
     await step("ping", () => ping(network, cpu, signal));
     await step("UDP", () => traffic(network, cpu, "udp", server.ports.udp, signal));
     await step("TCP", () => traffic(network, cpu, "tcp", server.ports.tcp, signal));
-    return { cpu, steps, server: server.process.pid as number };
+    return steps;
   } finally {
     server.process.kill();
   }
@@ -58,8 +60,24 @@ export async function runRound(
 
 /** Longest time for one kind of traffic. */
 const STEP_MS = 10_000;
-/** For what the kernel still sends when the client has gone, such as the last acknowledgement. */
-const SETTLE_MS = 60;
+/** Longest time that a packet is waited for which was sent. */
+const PACKET_MS = 2_000;
+const LOOK_AGAIN_MS = 5;
+
+/**
+ * Reads the trace until all packets that were sent are in it. The last one is that on its own: nobody answers the
+ * acknowledgement that ends a TCP connection, so the client has gone before it has been through.
+ */
+async function findPackets(log: TraceLog, identity: Identity, sent: number): Promise<Correlation> {
+  const trace: TraceLine[] = [];
+  const deadline = Date.now() + PACKET_MS;
+  for (;;) {
+    trace.push(...log.drain());
+    const found = correlate(trace, identity);
+    if (isComplete(found, sent) || Date.now() > deadline) return found;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+  }
+}
 
 async function ping({ outside, address }: DemoNetwork, cpu: number, signal: AbortSignal): Promise<number> {
   const output = await onPeer(

@@ -69,6 +69,10 @@ async function sendTcp(address: string, port: number, count: number): Promise<nu
       const [data] = await answer;
       if (data.toString() === text) echoed++;
     }
+    // Both sides say goodbye before this process ends: nothing is sent behind its back then.
+    const closed = once(socket, "close", { signal: AbortSignal.timeout(ANSWER_MS) });
+    socket.end();
+    await closed;
   } catch {
     // no answer: what came back so far is the result
   }

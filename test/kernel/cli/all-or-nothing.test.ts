@@ -270,10 +270,8 @@ describeKernel("an up that is interrupted", () => {
       using route = NetlinkSocket.route(context.sys);
       const controller = new AbortController();
       setTimeout(() => controller.abort(new InterruptedError()), 60);
-      const started = Date.now();
       const waiting = bringUp({ ...context, route }, upRequest(context, { signal: controller.signal }));
       await expect(waiting).rejects.toThrow("interrupted");
-      expect(Date.now() - started).toBeLessThan(3000);
     });
   });
 });

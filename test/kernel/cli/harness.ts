@@ -340,7 +340,22 @@ export interface FollowOptions {
   readonly kinds: readonly ("ping" | "udp" | "tcp" | "one way")[];
   /** Tracepoints to record besides. */
   readonly record?: readonly TraceEvent[];
+  /** How many packets have been all the way, where that is not the way through the CPU map to TC ingress. */
+  readonly arrived?: (found: Correlation, trace: readonly TraceLine[]) => number;
 }
+
+/** {@link FollowOptions.arrived} for packets whose way ends in this event of the trace, one by one. */
+export const inEvent =
+  (name: string) =>
+  (_: Correlation, trace: readonly TraceLine[]): number =>
+    trace.filter(({ event }) => event === name).length;
+
+/** {@link FollowOptions.arrived} for packets that are sent on. */
+export const atEgress = ({ packets }: Correlation): number =>
+  packets.filter(({ egress }) => egress.length > 0).length;
+
+const atIngress = ({ packets }: Correlation): number =>
+  packets.filter(({ ingress }) => ingress !== undefined).length;
 
 /** What became of the packets. */
 export interface Followed extends Correlation {
@@ -351,7 +366,7 @@ export interface Followed extends Correlation {
 
 /** Sends from one core of the neighbour, answers on the same core, and follows the packets through the trace. */
 export async function follow(net: TestNet, options: FollowOptions): Promise<Followed> {
-  const { cpu, kinds, record = [] } = options;
+  const { cpu, kinds, record = [], arrived = atIngress } = options;
   const [session] = (await status(net)).interfaces;
   const map = session?.cpuMap;
   if (map === undefined) throw new Error("nothing is up");
@@ -362,6 +377,8 @@ export async function follow(net: TestNet, options: FollowOptions): Promise<Foll
   log.record({ name: "xdp/xdp_cpumap_enqueue", filter: `map_id == ${map.id}` });
   for (const event of record) log.record(event);
   const servers = new Set<number>();
+  const packetsSent = async (): Promise<number> => (await net.stats("outside", "peer0")).tx_packets;
+  const before = await packetsSent();
   let sent = 0;
   let answered = 0;
   for (const kind of kinds) {
@@ -393,12 +410,18 @@ export async function follow(net: TestNet, options: FollowOptions): Promise<Foll
     const result = JSON.parse(stdout) as { replies?: number; intact?: number };
     sent += kind === "udp" ? CLIENT.udp.count : CLIENT.tcp.connections;
     answered += result.replies ?? result.intact ?? 0;
-    await sleep(60); // the last acknowledgements
     await server.stop("SIGKILL");
   }
-  await sleep(20);
-  const trace = log.drain();
-  return { ...correlate(trace, { mapId: map.id, threads, servers }), sent, answered, trace };
+  // Nobody tells when the last packet is through: an answer may be on its way, or there may be none.
+  const packets = (await packetsSent()) - before;
+  const trace: TraceLine[] = [];
+  const deadline = Date.now() + 5_000;
+  for (;;) {
+    trace.push(...log.drain());
+    const found = correlate(trace, { mapId: map.id, threads, servers });
+    if (arrived(found, trace) >= packets || Date.now() > deadline) return { ...found, sent, answered, trace };
+    await sleep(5);
+  }
 }
 
 const TRAFFIC = fileURLToPath(new URL("../../support/traffic.mjs", import.meta.url));

@@ -37,19 +37,42 @@ function pings(net: TestNet, interval = 0.01): Disposable {
   return { [Symbol.dispose]: () => void process.child.kill("SIGKILL") };
 }
 
-/** A bpftool that waits before it attaches the program of this name, and leaves a file when it does. */
-function slowBpftool(
-  program: string,
-): { readonly env: Record<string, string>; readonly waits: string } & Disposable {
+/** A bpftool that waits, before it attaches a program of one name, until it is told to go on. */
+interface SlowBpftool extends Disposable {
+  readonly env: Readonly<Record<string, string>>;
+  /** Resolves when it is called for that program. */
+  called(): Promise<void>;
+  /** Lets it attach, and resolves when it has ended. */
+  goOn(): Promise<void>;
+}
+
+function slowBpftool(program: string): SlowBpftool {
   const directory = mkdtempSync(join(tmpdir(), "tsbpf-slow-"));
-  const waits = join(directory, "waits");
+  const [called, go, ended] = ["called", "go", "ended"].map((name) => join(directory, name)) as [
+    string,
+    string,
+    string,
+  ];
   const real = execFileSync("sh", ["-c", "command -v bpftool"], { encoding: "utf8" }).trim();
-  const script = `#!/bin/sh\ncase "$*" in *attach*/${program}*) : > ${waits}; sleep 0.6;; esac\nexec ${real} "$@"\n`;
+  const script = `#!/bin/sh
+case "$*" in *attach*/${program}*) ;; *) exec ${real} "$@";; esac
+: > ${called}
+until [ -e ${go} ] || [ ! -d ${directory} ]; do sleep 0.02; done
+${real} "$@"
+status=$?
+: > ${ended}
+exit $status
+`;
   writeFileSync(join(directory, "bpftool"), script);
   chmodSync(join(directory, "bpftool"), 0o755);
   return {
     env: { PATH: `${directory}:${process.env["PATH"]}` },
-    waits,
+    called: () => until("bpftool is called", () => existsSync(called)),
+    async goOn() {
+      writeFileSync(go, "");
+      await until("bpftool has ended", () => existsSync(ended));
+      for (const path of [called, go, ended]) rmSync(path);
+    },
     [Symbol.dispose]: () => rmSync(directory, { recursive: true }),
   };
 }
@@ -63,8 +86,9 @@ describeKernel("a signal during up", () => {
       const running = startCli(["up", "eth0", "--tc", "bpftool", "--netns", net.inside.name], {
         env: slow.env,
       });
-      await until("bpftool is called", () => existsSync(slow.waits));
+      await slow.called();
       running.child.kill(signal);
+      await slow.goOn();
       expect(await running.ended).toBe(1);
       expect(running.output()).toBe("error: interrupted: everything was taken back\n");
       expect(kernelView(net)).toEqual(NOTHING);
@@ -104,14 +128,13 @@ describeKernel("a signal during up", () => {
       await using net = await sampleNet();
       using slow = slowBpftool("tc_egress");
       const kill = async (): Promise<void> => {
-        rmSync(slow.waits, { force: true });
         const running = startCli(["up", "eth0", "--tc", "bpftool", "--netns", net.inside.name], {
           env: slow.env,
         });
-        await until("bpftool is called", () => existsSync(slow.waits));
+        await slow.called();
         running.child.kill("SIGKILL");
+        await slow.goOn(); // it outlives its parent
         expect(await running.ended).toBe("SIGKILL");
-        await sleep(700); // its bpftool lives a little longer
       };
       // From nothing, and then in the place of a whole session.
       for (const previous of [undefined, { tc: "clsact", xdpMode: "generic" }] as const) {
