@@ -1,6 +1,7 @@
 import { suggest } from "../../base/suggest.ts";
 import type { BtfBuilder } from "../builder.ts";
 import type { BtfTypeId } from "../type.ts";
+import { type CompiledCodec, compileCodec } from "./compiled-codec.ts";
 import { LayoutError, show } from "./error.ts";
 import {
   btfMembers,
@@ -92,6 +93,9 @@ interface Codec {
   write(view: DataView, offset: number, value: unknown): void;
 }
 
+/** How often a struct is read and written before functions of its own are made for it: that takes as long as some hundred of these. */
+const WARM = 200;
+
 function structCodec(root: string, fields: readonly Field[], { placed, size }: Placement): Codec {
   const valueFields = fields.filter(({ layout }) => layout.kind !== "reserved");
   const names = valueFields.map(({ name }) => name);
@@ -99,7 +103,13 @@ function structCodec(root: string, fields: readonly Field[], { placed, size }: P
     size,
     placed.filter((_, index) => valueFields.includes(fields[index] as Field)),
   );
-  return {
+  let uses = 0;
+  let compiled: CompiledCodec | undefined;
+  const warm = (): CompiledCodec | undefined => {
+    if (compiled === undefined && ++uses === WARM) compiled = compileCodec(valueFields, zeroed);
+    return compiled;
+  };
+  const slow: Codec = {
     read: (view, offset) => {
       const value: Record<string, unknown> = {};
       let index = 0;
@@ -135,6 +145,24 @@ function structCodec(root: string, fields: readonly Field[], { placed, size }: P
       if (index < names.length) {
         throw unknownMember(root, record, names, fields) ?? missingMember(root, names[index] as string);
       }
+    },
+  };
+  return {
+    read: (view, offset) => {
+      try {
+        return warm()?.read(view, offset) ?? slow.read(view, offset);
+      } catch {
+        return slow.read(view, offset); // which says what is wrong, and where
+      }
+    },
+    write: (view, offset, value) => {
+      try {
+        if (typeof value === "object" && value !== null && warm()?.write(view, offset, value) === true)
+          return;
+      } catch {
+        // the same, said well
+      }
+      slow.write(view, offset, value);
     },
   };
 }
