@@ -1,7 +1,15 @@
 import { mapDef } from "../../src/asm/index.ts";
 import { array, bytes, struct, u32 } from "../../src/btf/layout/index.ts";
-import { TC_ACT_OK, type TcScope, tc, XDP_PASS, type XdpScope, xdp } from "../../src/lang/index.ts";
-import { ethhdr, iphdr } from "../../src/lang/net/index.ts";
+import {
+  cgroupSkb,
+  TC_ACT_OK,
+  type TcScope,
+  tc,
+  XDP_PASS,
+  type XdpScope,
+  xdp,
+} from "../../src/lang/index.ts";
+import { checksum, ethhdr, iphdr, parseIpv4, rewrite, tcphdr, udphdr } from "../../src/lang/net/index.ts";
 import { refusals } from "./refusal.ts";
 
 // What goes wrong with packets that move, with copies of their bytes, with metadata and with checksums: see misuse.test.ts.
@@ -206,6 +214,108 @@ refused(
     tc("change_head", ($) => {
       $.packet.changeHead(-14, ok($)); // here
       return $.return(TC_ACT_OK);
+    });
+  },
+);
+
+// --- checksums -------------------------------------------------------------------------------------------------------
+
+refused(
+  "rewrite changes what the checksum of TCP or UDP covers, and no such header is given",
+  "Give it, too: { ip, udp }. Where the packet has none, say { noTransport: true }, last.",
+  () => {
+    xdp("no_transport", ($) => {
+      const { ip } = parseIpv4($, pass($));
+      rewrite($, { ip }, { ip: { daddr: 0x0a000001 } }); // here
+      return $.return(XDP_PASS);
+    });
+  },
+);
+
+refused(
+  "rewrite does not change 'protocol' of struct iphdr",
+  "It mends checksums itself; which header follows, and where, stays as it is.",
+  () => {
+    xdp("protocol", ($) => {
+      const { ip } = parseIpv4($, pass($));
+      rewrite($, { ip }, { ip: untyped({ protocol: 6 }) }); // here
+      return $.return(XDP_PASS);
+    });
+  },
+);
+
+refused(
+  "rewrite changes 'udp', and that header is not given",
+  "Give the headers of one packet by these names: { ip, ip6, tcp, udp, icmp, icmp6 }.",
+  () => {
+    xdp("not_given", ($) => {
+      const { ip } = parseIpv4($, pass($));
+      rewrite($, { ip }, untyped({ udp: { dest: 53 } })); // here
+      return $.return(XDP_PASS);
+    });
+  },
+);
+
+refused(
+  "rewrite knows no header 'eth'",
+  "Give the headers of one packet by these names: { ip, ip6, tcp, udp, icmp, icmp6 }.",
+  () => {
+    xdp("eth", ($) => {
+      const eth = $.packet.take(ethhdr, pass($));
+      rewrite($, untyped({ eth }), {}); // here
+      return $.return(XDP_PASS);
+    });
+  },
+);
+
+refused(
+  "rewrite is given two headers of the same layer: tcp and udp",
+  "Give those of one packet: an IP header and what follows it.",
+  () => {
+    xdp("both", ($) => {
+      const { ip } = parseIpv4($, pass($));
+      const [tcp, udp] = [$.packet.peek(tcphdr, pass($)), $.packet.peek(udphdr, pass($))];
+      rewrite($, { ip, tcp, udp }, { ip: { ttl: 1 } }); // here
+      return $.return(XDP_PASS);
+    });
+  },
+);
+
+refused(
+  "the struct udphdr of the packet cannot be used any more: rewrite may have moved the packet",
+  AGAIN,
+  () => {
+    tc("after", ($) => {
+      $.packet.take(ethhdr, ok($));
+      const { ip } = parseIpv4($, ok($));
+      const udp = $.packet.take(udphdr, ok($));
+      rewrite($, { ip, udp }, { udp: { dest: 53 } });
+      $.if(udp.len.eq(8), () => $.return(TC_ACT_OK)); // here
+      return $.return(TC_ACT_OK);
+    });
+  },
+);
+
+refused(
+  "the struct iphdr of the packet cannot be written",
+  "The kernel lets programs of this type read it, not write it.",
+  () => {
+    cgroupSkb("read_only", ($) => {
+      const ip = $.packet.take(iphdr, { else: () => $.return(1) });
+      rewrite($, { ip }, { ip: { ttl: 1 } }); // here
+      return $.return(1);
+    });
+  },
+);
+
+refused(
+  "a piece of 3 bytes stands in front of another one in a checksum",
+  "Checksums add up words of two bytes: only the last piece may have an odd number of bytes.",
+  () => {
+    xdp("odd", ($) => {
+      const { first, rest } = $.packet.take(struct("pieces", { first: bytes(3), rest: bytes(4) }), pass($));
+      checksum($, first, rest); // here
+      return $.return(XDP_PASS);
     });
   },
 );

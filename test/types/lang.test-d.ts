@@ -18,7 +18,15 @@ import {
   type XdpScope,
   xdp,
 } from "../../src/lang/index.ts";
-import { ethhdr, type iphdr, parseIpv4 } from "../../src/lang/net/index.ts";
+import {
+  checksum,
+  ethhdr,
+  type iphdr,
+  parseIpv4,
+  rewrite,
+  type udphdr,
+  updatedChecksum,
+} from "../../src/lang/net/index.ts";
 
 // What does not compile. test/lang/misuse-messages.test.ts checks that the compiler says the sentence behind each mark.
 
@@ -36,6 +44,7 @@ const event = struct("event", { len: u32, port: be16, flags: u8 });
 
 declare const eth: View<typeof ethhdr, "packet">;
 declare const ip: View<typeof iphdr, "packet">;
+declare const udp: View<typeof udphdr, "packet">;
 declare const entry: View<typeof count, "map_value">;
 declare const queue: HostVal<"u32">;
 declare const pass: { else: () => ReturnType<XdpScope["return"]> };
@@ -214,6 +223,23 @@ describe("maps", () => {
   test("records", () => {
     // @ts-expect-error Type '"stack"' is not assignable to type '"record"'.
     $.submit($.struct(event));
+  });
+});
+
+describe("checksums", () => {
+  test("what rewrite mends itself cannot be changed, nor what is not given", () => {
+    // @ts-expect-error 'check' does not exist in type
+    rewrite($, { ip, udp }, { ip: { check: 0 } });
+    // @ts-expect-error 'dest' does not exist in type
+    rewrite($, { ip, udp }, { ip: { dest: 53 } });
+    // @ts-expect-error 'udp' does not exist in type
+    rewrite($, { ip }, { udp: { dest: 53 } });
+    // @ts-expect-error Type 'HostVal<"u32">' is not assignable to type
+    rewrite($, { ip, udp }, { ip: { daddr: queue } });
+    // @ts-expect-error Property 'packet' is missing in type
+    checksum($lookup, ip);
+    // @ts-expect-error a be16 is not a be32: they have different widths or byte orders
+    updatedChecksum($, ip.check, ip.saddr, udp.dest);
   });
 });
 

@@ -93,7 +93,7 @@ function simplifyBinary(node: IrBinary): IrValue {
   }
   if (node.a.kind === "const" && COMMUTES.has(op)) [node.a, node.b] = [node.b, node.a];
   const { a, b } = node;
-  if (b.kind !== "const") return op === "sub" && a === b ? number(0n) : node;
+  if (b.kind !== "const") return op === "sub" ? distance(node, a, b) : node;
   const right = BigInt.asUintN(width, b.value);
   const pointer = a.pointer !== undefined;
   // With a width of 32 the upper half becomes zero, too: the value itself is the same only where it is zero already.
@@ -131,6 +131,18 @@ function simplifyBinary(node: IrBinary): IrValue {
   }
   if (op === "add" || op === "sub") return combineAdds(node, a, right);
   return node;
+}
+
+/** `(x + 3) - (x + 1)` as 2. */
+function distance(node: IrBinary, a: IrValue, b: IrValue): IrValue {
+  const [[left, far], [right, near]] = [rootOf(a, node.width), rootOf(b, node.width)];
+  return left === right ? number(BigInt.asUintN(node.width, far - near)) : node;
+}
+
+/** A value as another one and a number that is added to it. */
+function rootOf(value: IrValue, width: Width): [root: IrValue, number: bigint] {
+  if (value.kind !== "binary" || value.op !== "add" || value.width !== width) return [value, 0n];
+  return value.b.kind === "const" ? [value.a, value.b.value] : [value, 0n];
 }
 
 /** `(x + 1) + 2` as `x + 3`, and subtraction of a constant as addition. */

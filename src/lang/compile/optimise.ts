@@ -14,7 +14,30 @@ export function optimise(fn: IrFunction): void {
     const changed = [rewrite(fn), decideBranches(fn), strengthenChecks(fn), returnEarly(fn), removeDead(fn)];
     if (!changed.includes(true)) break;
   }
+  narrowStores(fn);
+  removeDead(fn);
   simplifyFlow(fn);
+}
+
+/** A store of two bytes writes the lower two of its value, whatever is above: masks that cut no more than that go. */
+function narrowStores(fn: IrFunction): void {
+  for (const { nodes } of reachable(fn)) {
+    for (const node of nodes) {
+      if (node.kind !== "store" || node.size === 8) continue;
+      const written = upTo(node.size * 8);
+      for (let { value } = node; value.pointer === undefined; node.value = value) {
+        if (value.kind === "unary" && value.op === "zext32") value = value.a;
+        else if (
+          value.kind === "binary" &&
+          value.op === "and" &&
+          value.b.kind === "const" &&
+          (value.b.value & written) === written
+        )
+          value = value.a;
+        else break;
+      }
+    }
+  }
 }
 
 /** What is in memory, as a value. */

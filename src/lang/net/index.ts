@@ -4,6 +4,7 @@
  */
 
 export { type ArpMessage, arp_eth_ipv4, arphdr, parseArp } from "./arp.ts";
+export { checksum, ipv4Checksum, updatedChecksum, type WithPacket } from "./checksum.ts";
 export { ESP_IN_UDP_PORT, ip_auth_hdr, ip_esp_hdr } from "./esp.ts";
 export { type EthernetFrame, type EthernetOptions, ethhdr, parseEthernet } from "./ethernet.ts";
 export { GENEVE_PORT, type GenevePacket, geneve_opt, genevehdr, parseGeneve } from "./geneve.ts";
@@ -70,6 +71,7 @@ export {
   parseMpls,
 } from "./mpls.ts";
 export type { Otherwise, PacketParser, ParserIf } from "./parser.ts";
+export { type HeaderChanges, type Headers, type RewriteOptions, rewrite } from "./rewrite.ts";
 export { parseTcp, tcphdr } from "./tcp.ts";
 export { udphdr } from "./udp.ts";
 export {
