@@ -153,6 +153,7 @@ export {
   type XdpLink,
   type XdpLinkInfo,
 } from "./link/index.ts";
+export { listMaps, listPrograms } from "./list-objects.ts";
 export {
   BpfMap,
   type KernelOptions,

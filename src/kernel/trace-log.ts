@@ -6,6 +6,7 @@ import { Fd } from "../syscall/fd.ts";
 import { linuxSyscalls } from "../syscall/ffi.ts";
 import type { FdWatch, Syscalls } from "../syscall/syscalls.ts";
 import { EAGAIN, EINTR } from "../uapi/errno.ts";
+import { findFilesystem } from "./filesystems.ts";
 import type { KernelOptions } from "./map.ts";
 
 /** An event of the trace: a line that a program printed with `bpf_trace_printk`, or a tracepoint that was asked for. */
@@ -35,8 +36,8 @@ export interface TraceEvent {
 
 /** Options of {@link TraceLog.open}. */
 export interface TraceLogOptions extends KernelOptions {
-  /** Where the tracefs is mounted, such as `/sys/kernel/tracing`. */
-  readonly tracefs: string;
+  /** Where the tracefs is mounted; default where this process or its caller sees it, as `/sys/kernel/tracing`. */
+  readonly tracefs?: string;
 }
 
 /**
@@ -45,7 +46,7 @@ export interface TraceLogOptions extends KernelOptions {
  *
  * @example
  * ```ts
- * using log = TraceLog.open({ tracefs: "/sys/kernel/tracing" });
+ * using log = TraceLog.open();
  * for await (const line of log) console.log(line.message);
  * ```
  */
@@ -73,10 +74,10 @@ export class TraceLog {
   /**
    * Makes a tracing instance that records `bpf_trace_printk` from now on.
    *
-   * @throws TsbpfError when `tracefs` is not one, or this process may not make an instance in it.
+   * @throws TsbpfError when there is no tracefs, or this process may not make an instance in it.
    */
-  static open(options: TraceLogOptions): TraceLog {
-    const { sys = linuxSyscalls(), tracefs } = options;
+  static open(options: TraceLogOptions = {}): TraceLog {
+    const { sys = linuxSyscalls(), tracefs = findTracefs() } = options;
     const name = makeInstance(`${tracefs}/instances`);
     const directory = `${tracefs}/instances/${name}`;
     try {
@@ -241,6 +242,14 @@ export function parseTraceLine(raw: string): TraceLine | undefined {
 export function parseLostEvents(raw: string): number {
   const [, count] = /^CPU:\d+ \[LOST (\d+) EVENTS\]$/.exec(raw) ?? [];
   return Number(count ?? 0);
+}
+
+function findTracefs(): string {
+  const found = findFilesystem("tracefs");
+  if (found !== undefined) return found;
+  throw new TsbpfError("there is no tracefs to read the log from", {
+    hint: "Mount it as root: mount -t tracefs tracefs /sys/kernel/tracing",
+  });
 }
 
 /** Makes an instance with a name that nobody has. */

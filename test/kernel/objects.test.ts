@@ -22,6 +22,7 @@ import {
   xdp,
 } from "../../src/asm/index.ts";
 import { u32, u64 } from "../../src/btf/layout/index.ts";
+import { listMaps, listPrograms } from "../../src/kernel/list-objects.ts";
 import { BpfMap } from "../../src/kernel/map.ts";
 import { BpfProgram } from "../../src/kernel/program.ts";
 import { programTags } from "../../src/kernel/program-tag.ts";
@@ -59,6 +60,15 @@ describeKernel("pins and descriptors", () => {
     expect(existsSync(path)).toBe(false);
     expect(() => map.unpin(path)).toThrow("ENOENT");
     expect(opened.get(0)).toBe(5n);
+  });
+
+  test("both are in the lists of the machine", () => {
+    using map = BpfMap.create(hits, { sys });
+    using prog = BpfProgram.load(pass("listed"), { sys });
+    expect(listMaps({ sys })).toContainEqual(map.info());
+    expect(listPrograms({ sys })).toContainEqual(prog.info());
+    const ids = listPrograms({ sys }).map(({ id }) => id);
+    expect(ids).toEqual(ids.toSorted((a, b) => a - b));
   });
 
   test("a program: pin, open, fromId, fromFd, unpin", () => {

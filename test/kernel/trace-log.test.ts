@@ -239,6 +239,11 @@ describeKernel("TraceLog", () => {
     }
   });
 
+  test("the tracefs is found where none is named", () => {
+    using log = TraceLog.open({ sys });
+    expect(instances()).toContain(log.name);
+  });
+
   test("no tracefs there", () => {
     expect(() => TraceLog.open({ sys, tracefs: "/tmp" })).toThrow(
       "cannot make a tracing instance in /tmp/instances\n" +
