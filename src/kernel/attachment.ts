@@ -4,6 +4,7 @@ import { NetlinkError, type NetlinkSocket } from "../syscall/netlink.ts";
 import { currentNetnsInode } from "../syscall/netns.ts";
 import { type Link, linkByIndex, linkByName } from "../syscall/rtnetlink.ts";
 import type { Syscalls } from "../syscall/syscalls.ts";
+import type { ClsactInfo, TcxLinkInfo, XdpLinkInfo } from "./link/info.ts";
 import { BpfProgram } from "./program.ts";
 
 /**
@@ -30,6 +31,8 @@ export interface Attachment extends Disposable {
    * @throws TsbpfError with the kernel's explanation.
    */
   detach(): boolean;
+  /** What the kernel tells about it now, as `listAttachments` does; `undefined` where it is not attached any more. */
+  info(): XdpLinkInfo | TcxLinkInfo | ClsactInfo | undefined;
 }
 
 /** A program that could not be attached, in the kernel's words and with what to do about it. */

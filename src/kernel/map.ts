@@ -3,7 +3,7 @@ import { TsbpfError } from "../base/error.ts";
 import { LITTLE_ENDIAN } from "../base/host.ts";
 import type { Layout } from "../btf/layout/index.ts";
 import { type MapElement, mapElement, mapFreeze, mapUpdateBatch } from "../syscall/bpf-map.ts";
-import { mapGetFdById, objGet, objPin } from "../syscall/bpf-object.ts";
+import { mapGetFdById } from "../syscall/bpf-object.ts";
 import { Fd } from "../syscall/fd.ts";
 import { linuxSyscalls } from "../syscall/ffi.ts";
 import type { Syscalls } from "../syscall/syscalls.ts";
@@ -28,7 +28,8 @@ import { isPerCpu, type MapValue, type ValueCodec, valueCodec } from "./map-valu
 import { MappedArray } from "./mapped-array.ts";
 import { withMemlock } from "./memlock.ts";
 import { type MapInfo, readMapInfo } from "./object-info.ts";
-import { checkKind, duplicate, removePin } from "./object-kind.ts";
+import { checkKind, duplicate } from "./object-kind.ts";
+import { openPin, pinObject, removePin } from "./pin.ts";
 import { explainPermission } from "./privileges.ts";
 
 /** Map types that hold values in an order, without keys. */
@@ -131,7 +132,7 @@ export class BpfMap<Type extends MapTypeName = MapTypeName, Key = unknown, Value
     options: KernelOptions = {},
   ): BpfMap<Type, Key, Value, Inner> {
     const { sys = linuxSyscalls() } = options;
-    return BpfMap.#adopt(def, Fd.own(sys, objGet(sys, { pathname: path }), `map '${path}'`), sys);
+    return BpfMap.#adopt(def, openPin(sys, path, "map"), sys);
   }
 
   /**
@@ -434,7 +435,7 @@ export class BpfMap<Type extends MapTypeName = MapTypeName, Key = unknown, Value
 
   /** Pins the map to a path on a bpffs. @throws SyscallError: EEXIST, ENOENT, EPERM where it is no bpffs. */
   pin(path: string): void {
-    objPin(this.#sys, { pathname: path, bpf_fd: this.fd });
+    pinObject(this.#sys, path, this.fd);
   }
 
   /**

@@ -1,6 +1,5 @@
-import { readlinkSync, rmSync } from "node:fs";
+import { readlinkSync } from "node:fs";
 import { TsbpfError } from "../base/error.ts";
-import { objGet } from "../syscall/bpf-object.ts";
 import { F_DUPFD_CLOEXEC } from "../syscall/constants.ts";
 import { check } from "../syscall/errno.ts";
 import { Fd } from "../syscall/fd.ts";
@@ -25,29 +24,6 @@ export function checkKind(fd: Fd, kind: ObjectKind): void {
   throw new TsbpfError(`${fd.what} is ${is === "other" ? "no BPF object" : `a ${is}`}, not a ${kind}`);
 }
 
-/**
- * Removes a pin, which must be of this very object; the object lives on as long as something holds it.
- *
- * @param idOf - reads the id of an object of the kind.
- * @throws TsbpfError when the pin is of another object; SyscallError: ENOENT.
- */
-export function removePin(
-  sys: Syscalls,
-  path: string,
-  { kind, id }: { readonly kind: ObjectKind; readonly id: number },
-  idOf: (fd: number) => number,
-): void {
-  using pinned = Fd.own(sys, objGet(sys, { pathname: path }), `'${path}'`);
-  checkKind(pinned, kind);
-  const pinnedId = idOf(pinned.number);
-  if (pinnedId !== id) {
-    throw new TsbpfError(`'${path}' is a pin of ${kind} ${pinnedId}, not of ${kind} ${id}`, {
-      hint: "Somebody else's, or of another version: it was left there.",
-    });
-  }
-  rmSync(path);
-}
-
 /** What it is, by the name that the kernel gives the descriptor; `undefined` where /proc does not tell. */
 function kindOf(fd: number): ObjectKind | "other" | undefined {
   try {
@@ -61,4 +37,5 @@ const KINDS: Readonly<Record<string, ObjectKind>> = {
   "anon_inode:bpf-map": "map",
   "anon_inode:bpf-prog": "program",
   "anon_inode:bpf_link": "link",
+  "anon_inode:bpf-link": "link", // as the kernel calls one that was opened by its pin or id
 };

@@ -6,7 +6,7 @@ import type { AttachTypeName, Program, ProgTypeName } from "../asm/program.ts";
 import { TsbpfError } from "../base/error.ts";
 import { LITTLE_ENDIAN } from "../base/host.ts";
 import { FUNC_INFO_SIZE, LINE_INFO_SIZE } from "../btf/ext.ts";
-import { objGet, objPin, progGetFdById } from "../syscall/bpf-object.ts";
+import { progGetFdById } from "../syscall/bpf-object.ts";
 import { type ProgLoadAttr, progLoad } from "../syscall/bpf-prog.ts";
 import { SyscallError } from "../syscall/errno.ts";
 import { Fd } from "../syscall/fd.ts";
@@ -20,7 +20,8 @@ import { createKfuncCalls, type KfuncCalls, openModules } from "./kfunc.ts";
 import type { BpfMap, KernelOptions } from "./map.ts";
 import { withMemlock } from "./memlock.ts";
 import { type ProgramInfo, readProgramCode, readProgramInfo } from "./object-info.ts";
-import { checkKind, duplicate, removePin } from "./object-kind.ts";
+import { checkKind, duplicate } from "./object-kind.ts";
+import { openPin, pinObject, removePin } from "./pin.ts";
 import { permissionHint } from "./privileges.ts";
 import { programBtf } from "./program-btf.ts";
 import { createSourceText, displayPath, type SourceText } from "./source-text.ts";
@@ -116,7 +117,7 @@ export class BpfProgram {
   /** Opens a pinned program. @throws SyscallError: ENOENT; TsbpfError when the pin is no program. */
   static open(path: string, options: KernelOptions = {}): BpfProgram {
     const { sys = linuxSyscalls() } = options;
-    return BpfProgram.#adopt(Fd.own(sys, objGet(sys, { pathname: path }), `program '${path}'`), sys);
+    return BpfProgram.#adopt(openPin(sys, path, "program"), sys);
   }
 
   /** Opens a program by its id, or gives `undefined` where no program has it (any more). Needs CAP_SYS_ADMIN. */
@@ -191,9 +192,9 @@ export class BpfProgram {
     return testRun(this.#sys, this, options);
   }
 
-  /** Pins the program to a path on a bpffs. */
+  /** Pins the program to a path on a bpffs. @throws SyscallError: EEXIST, ENOENT, EPERM where it is no bpffs. */
   pin(path: string): void {
-    objPin(this.#sys, { pathname: path, bpf_fd: this.fd });
+    pinObject(this.#sys, path, this.fd);
   }
 
   /**

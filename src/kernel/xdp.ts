@@ -107,6 +107,13 @@ export function attachXdp(
       using program = openAttached(sys, current);
       return program !== undefined && detach(sys, link.index, current.id, program.fd);
     },
+    info() {
+      checkNetns();
+      using route = NetlinkSocket.route(sys);
+      const { id: progId } = current;
+      if (modeOf(linkByIndex(route, link.index)?.xdp, progId) === undefined) return undefined;
+      return { kind: "xdp", id: undefined, progId, ifindex: link.index };
+    },
     [Symbol.dispose]() {
       this.detach();
     },

@@ -12,6 +12,7 @@ import { r0, r1, r2, r10 } from "../../src/asm/register.ts";
 import { TsbpfError } from "../../src/base/error.ts";
 import { u32, u64 } from "../../src/btf/layout/index.ts";
 import { AttachError } from "../../src/kernel/attachment.ts";
+import { listAttachments } from "../../src/kernel/link/attachments.ts";
 import { BpfMap } from "../../src/kernel/map.ts";
 import { BpfProgram } from "../../src/kernel/program.ts";
 import { attachTc } from "../../src/kernel/tc/attach.ts";
@@ -193,7 +194,15 @@ describeKernel("TC", () => {
       expect(failure(() => inNetns(net.outside.path, () => attached.detach())).message).toMatch(
         /^the TC egress program is attached in another network namespace/,
       );
+      const info = inside(() => attached.info());
+      expect(info).toMatchObject({
+        kind: attached.entry.list,
+        progId: attached.progId,
+        ifindex: device().ifindex,
+      });
+      expect(inside(() => listAttachments({ sys })).map((one) => one.info)).toContainEqual(info);
       expect(inside(() => attached.detach())).toBe(true);
+      expect(inside(() => attached.info())).toBeUndefined();
       expect(inside(() => attached.detach())).toBe(false);
       expect(onRoute((route) => hasClsact(route, device().ifindex))).toBe(false);
     });

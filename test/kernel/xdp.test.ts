@@ -5,6 +5,7 @@ import { type ProgramOptions, schedCls, xdp } from "../../src/asm/program.ts";
 import { r0 } from "../../src/asm/register.ts";
 import { TsbpfError } from "../../src/base/error.ts";
 import { AttachError } from "../../src/kernel/attachment.ts";
+import { listAttachments } from "../../src/kernel/link/attachments.ts";
 import { BpfProgram } from "../../src/kernel/program.ts";
 import { type AttachXdpOptions, attachXdp, detachXdp, type XdpAttachment } from "../../src/kernel/xdp.ts";
 import { linkCreate } from "../../src/syscall/bpf-link.ts";
@@ -84,7 +85,11 @@ describeKernel("XDP", () => {
         fallback: undefined,
       });
       expect(stateOf()).toMatchObject({ mode: actual, progId: id });
+      const info = { kind: "xdp", id: undefined, progId: id, ifindex: ifindex() };
+      expect(inside(() => link.info())).toEqual(info);
+      expect(inside(() => listAttachments({ sys })).map((one) => one.info)).toContainEqual(info);
       expect(inside(() => link.detach())).toBe(true);
+      expect(inside(() => link.info())).toBeUndefined();
       expect(stateOf()?.mode).toBe("none");
       expect(inside(() => link.detach())).toBe(false);
     });

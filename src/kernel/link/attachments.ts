@@ -2,23 +2,12 @@ import { linuxSyscalls } from "../../syscall/ffi.ts";
 import type { KernelOptions } from "../map.ts";
 import { vmlinuxBtf } from "../vmlinux.ts";
 import { describePlace } from "./describe.ts";
-import type { LinkInfo } from "./info.ts";
+import type { ClsactInfo, LinkInfo } from "./info.ts";
 import { listLinks } from "./open.ts";
 import { createProgramNames, type ProgramSummary } from "./program-names.ts";
 import { type CgroupNames, walkCgroups } from "./walk-cgroups.ts";
 import { type NetnsName, walkNetns } from "./walk-netns.ts";
 import { walkProcesses } from "./walk-processes.ts";
-
-/** A cls_bpf filter, in a listing. */
-export interface ClsactInfo {
-  readonly kind: "clsact";
-  readonly id: undefined;
-  readonly progId: number;
-  readonly ifindex: number;
-  readonly attachType: "ingress" | "egress";
-  readonly priority: number;
-  readonly handle: number;
-}
 
 /** A program that is attached somewhere, with or without a link. */
 export interface Attached {

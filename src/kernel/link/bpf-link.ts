@@ -1,9 +1,10 @@
 import { TsbpfError } from "../../base/error.ts";
 import { linkDetach, linkUpdate } from "../../syscall/bpf-link.ts";
-import { linkGetFdById, objPin } from "../../syscall/bpf-object.ts";
+import { linkGetFdById } from "../../syscall/bpf-object.ts";
 import { SyscallError } from "../../syscall/errno.ts";
 import { Fd } from "../../syscall/fd.ts";
 import type { Syscalls } from "../../syscall/syscalls.ts";
+import { pinObject, removePin } from "../pin.ts";
 import type { BpfProgram } from "../program.ts";
 import { UnsupportedError } from "../unsupported.ts";
 import { type LinkInfo, readLinkInfo } from "./info.ts";
@@ -25,12 +26,12 @@ export class BpfLink implements Link {
   }
 
   /**
-   * Takes ownership of the descriptor of a link; it is closed where that fails.
+   * Takes ownership of the descriptor of a link, or of an {@link Fd}; it is closed where that fails.
    *
    * @param kind - what it is where the kernel does not tell: raw tracepoints before 5.8.
    */
-  static own(sys: Syscalls, number: number, what: string, kind?: LinkTypeName): BpfLink {
-    const fd = Fd.own(sys, number, what);
+  static own(sys: Syscalls, link: number | Fd, what: string, kind?: LinkTypeName): BpfLink {
+    const fd = typeof link === "number" ? Fd.own(sys, link, what) : link;
     try {
       const info = tryReadInfo(sys, fd, kind);
       if (info !== undefined && (info.kind === "unknown" || !isLinkType(info.kind))) {
@@ -71,7 +72,7 @@ export class BpfLink implements Link {
 
   pin(path: string): void {
     try {
-      objPin(this.#sys, { pathname: path, bpf_fd: this.fd });
+      pinObject(this.#sys, path, this.fd);
     } catch (error) {
       if (!(error instanceof SyscallError) || error.code !== "EINVAL") throw error;
       throw new UnsupportedError(`cannot pin ${this.#fd.what}: this kernel pins no links`, {
@@ -80,6 +81,11 @@ export class BpfLink implements Link {
         cause: error,
       });
     }
+  }
+
+  unpin(path: string): void {
+    const id = this.info().id ?? 0;
+    removePin(this.#sys, path, { kind: "link", id }, (fd) => readLinkInfo(this.#sys, fd).id ?? 0);
   }
 
   info(): LinkInfo {

@@ -3,16 +3,12 @@
  * described and closed alike, whatever it hangs on; and listings of what is attached where.
  */
 
-export {
-  type Attached,
-  type ClsactInfo,
-  type ListAttachmentsOptions,
-  listAttachments,
-} from "./attachments.ts";
+export { type Attached, type ListAttachmentsOptions, listAttachments } from "./attachments.ts";
 export { BpfLink } from "./bpf-link.ts";
 export { type AttachCgroupOptions, attachCgroup, type CgroupAttachType } from "./cgroup.ts";
 export type {
   CgroupLinkInfo,
+  ClsactInfo,
   IterLinkInfo,
   KprobeMultiLinkInfo,
   LinkFacts,

@@ -64,6 +64,17 @@ export interface TcxLinkInfo extends LinkFacts {
   readonly attachType: string;
 }
 
+/** A cls_bpf filter, for which there are no links. */
+export interface ClsactInfo {
+  readonly kind: "clsact";
+  readonly id: undefined;
+  readonly progId: number;
+  readonly ifindex: number;
+  readonly attachType: "ingress" | "egress";
+  readonly priority: number;
+  readonly handle: number;
+}
+
 /** A raw tracepoint, BTF-typed or not. */
 export interface RawTracepointLinkInfo extends LinkFacts {
   readonly kind: "raw_tracepoint";

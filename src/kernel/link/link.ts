@@ -57,6 +57,12 @@ export interface Link extends Disposable {
    * @throws SyscallError: EEXIST, ENOENT, EPERM where it is no bpffs; UnsupportedError where there is no `bpf_link`.
    */
   pin(path: string): void;
+  /**
+   * Removes a pin of this link, which stays attached while something else holds it.
+   *
+   * @throws TsbpfError when the pin is of another object; SyscallError: ENOENT; UnsupportedError where there is no `bpf_link`.
+   */
+  unpin(path: string): void;
   /** What the kernel tells about it now. */
   info(): LinkInfo;
   /** Gives it up, see {@link Link}. Doing it again is fine. */

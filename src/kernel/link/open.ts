@@ -1,8 +1,9 @@
-import { linkGetFdById, linkGetNextId, objGet } from "../../syscall/bpf-object.ts";
+import { linkGetFdById, linkGetNextId } from "../../syscall/bpf-object.ts";
 import { SyscallError } from "../../syscall/errno.ts";
 import { Fd } from "../../syscall/fd.ts";
 import { linuxSyscalls } from "../../syscall/ffi.ts";
 import type { KernelOptions } from "../map.ts";
+import { openPin } from "../pin.ts";
 import { UnsupportedError } from "../unsupported.ts";
 import { BpfLink } from "./bpf-link.ts";
 import { type LinkInfo, readLinkInfo } from "./info.ts";
@@ -10,7 +11,7 @@ import { type LinkInfo, readLinkInfo } from "./info.ts";
 /**
  * Opens a pinned link.
  *
- * @throws SyscallError: ENOENT, EACCES; EINVAL where the pin is a map or a program.
+ * @throws SyscallError: ENOENT, EACCES; TsbpfError where the pin is a map or a program.
  * @example
  * ```ts
  * using link = openLink("/sys/fs/bpf/count_eth0");
@@ -19,7 +20,7 @@ import { type LinkInfo, readLinkInfo } from "./info.ts";
  */
 export function openLink(path: string, options: KernelOptions = {}): BpfLink {
   const { sys = linuxSyscalls() } = options;
-  return BpfLink.own(sys, objGet(sys, { pathname: path }), `link '${path}'`);
+  return BpfLink.own(sys, openPin(sys, path, "link"), `link '${path}'`);
 }
 
 /** Opens a link by its id, or gives `undefined` where no link has it (any more). Needs CAP_SYS_ADMIN. */

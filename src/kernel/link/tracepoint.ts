@@ -39,6 +39,7 @@ export function attachTracepoint(program: BpfProgram, tracepoint: string, option
       feature: { feature: "BPF programs at tracepoints", since: "4.7", needs: "CONFIG_BPF_EVENTS=y" },
       hints: {
         EINVAL: "It takes a program of type tracepoint.",
+        EEXIST: "The program is attached there already.",
         EACCES: "The program reads beyond the record of this tracepoint: look at its format in tracefs.",
       },
     },

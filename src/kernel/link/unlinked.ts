@@ -24,6 +24,12 @@ export function unlinked({ kind, what, linkSince, update, detach, info }: Unlink
     detach();
     attached = false;
   };
+  const refusePin = (failed: string): never => {
+    throw new UnsupportedError(`${failed}: there is no bpf_link behind it`, {
+      feature: `pinning ${what}`,
+      since: linkSince,
+    });
+  };
   return {
     kind,
     id: undefined,
@@ -36,12 +42,8 @@ export function unlinked({ kind, what, linkSince, update, detach, info }: Unlink
       });
     },
     detach: end,
-    pin(path) {
-      throw new UnsupportedError(`cannot pin ${what} to ${path}: there is no bpf_link behind it`, {
-        feature: `pinning ${what}`,
-        since: linkSince,
-      });
-    },
+    pin: (path) => refusePin(`cannot pin ${what} to ${path}`),
+    unpin: (path) => refusePin(`cannot unpin ${what} from ${path}`),
     info,
     close: end,
     [Symbol.dispose]: end,

@@ -7,6 +7,7 @@ import { listLinks as listInterfaces, type Link as NetworkInterface } from "../.
 import type { Syscalls } from "../../syscall/syscalls.ts";
 import { listNetns } from "../namespaces.ts";
 import { listClsact } from "../tc/clsact.ts";
+import { tcInfo } from "../tc/info.ts";
 import type { Attached } from "./attachments.ts";
 import type { LinkInfo, XdpLinkInfo } from "./info.ts";
 import { attachTypeNumber } from "./names.ts";
@@ -133,17 +134,7 @@ function listOf(
 
 function clsactOf(route: NetlinkSocket, { index }: NetworkInterface): Attached["info"][] {
   return (["ingress", "egress"] as const).flatMap((hook) =>
-    orNone(() =>
-      listClsact(route, index, hook).map(({ progId, filter }) => ({
-        kind: "clsact" as const,
-        id: undefined,
-        progId,
-        ifindex: index,
-        attachType: hook,
-        priority: filter?.priority ?? 0,
-        handle: filter?.handle ?? 0,
-      })),
-    ),
+    orNone(() => listClsact(route, index, hook).map(tcInfo)),
   );
 }
 

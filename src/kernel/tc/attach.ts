@@ -14,6 +14,8 @@ import type { BpfProgram } from "../program.ts";
 import { type BackendNeeds, chooseTcBackend } from "./choose.ts";
 import { clsactBackend, deleteClsactIfEmpty, detachClsact } from "./clsact.ts";
 import type { TcAttachment, TcBackendName, TcHook } from "./hook.ts";
+import { tcInfo } from "./info.ts";
+import { listTc } from "./list.ts";
 import { detachTcx, replaceTcx } from "./tcx.ts";
 
 /** Options of {@link attachTc}. */
@@ -92,8 +94,22 @@ export function attachTc(
       if (!hadClsact) deleteClsactIfEmpty(route, ifindex);
       return detached;
     },
+    info() {
+      checkNetns();
+      using route = NetlinkSocket.route(sys);
+      const there = listTc(sys, route, ifindex).find((one) => isSame(one, entry));
+      return there && tcInfo(there);
+    },
     [Symbol.dispose]() {
       this.detach();
     },
   };
+}
+
+function isSame(one: TcAttachment, other: TcAttachment): boolean {
+  return (
+    (["list", "hook", "progId"] as const).every((key) => one[key] === other[key]) &&
+    one.filter?.handle === other.filter?.handle &&
+    one.filter?.priority === other.filter?.priority
+  );
 }

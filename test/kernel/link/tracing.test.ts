@@ -97,6 +97,14 @@ describeKernel("tracepoint links", () => {
     using again = openLink(path, { sys });
     expect(again.id).toBe(link.id);
     expect(again.kind).toBe("perf_event");
+    expect(() => attachTracepoint(seen.prog, "sched:sched_process_exec", { sys })).toThrow(
+      "The program is attached there already.",
+    );
+    using other = attachTracepoint(seen.prog, "sched:sched_process_exit", { sys });
+    expect(() => other.unpin(path)).toThrow(`'${path}' is a pin of link ${link.id}, not of link ${other.id}`);
+    again.unpin(path);
+    expect(existsSync(path)).toBe(false);
+    expect(() => again.unpin(path)).toThrow("ENOENT");
   });
 
   test("it keeps its program, and says so", () => {
@@ -147,6 +155,7 @@ describeKernel("tracepoint links", () => {
     expect(() => link.pin(pin("no"))).toThrow(
       /^cannot pin the program of tracepoint sched:sched_process_exec to .*: there is no bpf_link behind it/,
     );
+    expect(() => link.unpin(pin("no"))).toThrow("there is no bpf_link behind it");
     link.close();
     const before = seen.count();
     runTrue();
