@@ -34,6 +34,11 @@ export interface Program<Type extends ProgTypeName = ProgTypeName> {
   readonly license: string;
   /** Where it is meant to be attached, for the program types that are checked for it at load. */
   readonly attachType: AttachTypeName | undefined;
+  /**
+   * What it is loaded for, where it is written for one target: the name of a kernel function, of a tracepoint. The loader's
+   * own option goes before.
+   */
+  readonly attachTo?: string | undefined;
   /** `BPF_F_*` flags of loading, such as `BPF_F_XDP_HAS_FRAGS`. */
   readonly flags: number;
   readonly blocks: readonly Block[];
@@ -53,6 +58,8 @@ export interface ProgramOptions {
   /** Default `GPL`, which every helper accepts. */
   readonly license?: string;
   readonly attachType?: AttachTypeName;
+  /** What it is loaded for, if it is written for one target: see `AttachTo` of `tsbpf/kernel`. */
+  readonly attachTo?: string;
   /** Default none. */
   readonly flags?: number;
 }
@@ -106,13 +113,14 @@ export function program<const Type extends ProgTypeName, B extends Blocks>(
   options: ProgramOptions = {},
 ): Program<Type> {
   checkObjectName("program", name);
-  const { license = "GPL", attachType, flags = 0 } = options;
+  const { license = "GPL", attachType, attachTo, flags = 0 } = options;
   return Object.freeze({
     kind: "program",
     type,
     name,
     license,
     attachType,
+    ...(attachTo === undefined ? {} : { attachTo }),
     flags,
     blocks: blockList(name, blocks),
   });

@@ -64,6 +64,12 @@ export {
   releaseFilesystem,
 } from "./filesystems.ts";
 export { GlobalData, type Variables } from "./global-data.ts";
+export {
+  functionArguments,
+  type KernelLayoutOptions,
+  kernelLayout,
+  tracepointArguments,
+} from "./kernel-layout.ts";
 export { hasKernelStruct, kernelEnum, kernelStruct } from "./kernel-types.ts";
 export { findKfunc } from "./kfunc.ts";
 export {
@@ -183,6 +189,7 @@ export { detachTc, listTc } from "./tc/list.ts";
 export { kernelHasTcx, tcxBackend } from "./tc/tcx.ts";
 export { type TestRunOptions, type TestRunResult, xdpTestContext } from "./test-run.ts";
 export { type TraceEvent, type TraceLine, TraceLog, type TraceLogOptions } from "./trace-log.ts";
+export { tracepointLayout } from "./tracepoint-layout.ts";
 export { UnsupportedError, type UnsupportedOptions } from "./unsupported.ts";
 export type { HintId } from "./verifier/hint.ts";
 export type { VerifierReport } from "./verifier/log.ts";

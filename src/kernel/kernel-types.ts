@@ -40,6 +40,11 @@ export function kernelEnum(name: string): ReadonlyMap<string, number | bigint> {
   return enumValues(holder(name, ENUMS) ?? vmlinuxBtf(), name);
 }
 
+/** The types of the kernel, or of the module, that has a struct (or union, or a typedef) of this name. */
+export function structHolder(name: string): Btf | undefined {
+  return holder(name, STRUCTS);
+}
+
 const STRUCTS = ["struct", "union", "typedef"] as const;
 const ENUMS = ["enum", "enum64", "typedef"] as const;
 

@@ -36,7 +36,10 @@ export interface LoadOptions extends KernelOptions {
   readonly maps?: readonly BpfMap[];
   /** Have the verifier write its log also when it accepts the program: 1 the path, 2 every state. Default 0. */
   readonly logLevel?: 0 | 1 | 2;
-  /** What it will be attached to, for the program types that are checked against it at load (tracing, LSM, ext). */
+  /**
+   * What it will be attached to, for the program types that are checked against it at load (tracing, LSM, ext). Default what
+   * the program itself says.
+   */
   readonly attachTo?: AttachTo;
 }
 
@@ -97,7 +100,7 @@ export class BpfProgram {
    * UnsupportedError where the kernel takes no programs at functions.
    */
   static load(program: Program, options: LoadOptions = {}): BpfProgram {
-    const { maps = [], logLevel = 0, attachTo } = options;
+    const { maps = [], logLevel = 0, attachTo = program.attachTo } = options;
     const sys = withMemlock(options.sys ?? linuxSyscalls());
     const assembled = assemble(program, { endian: LITTLE_ENDIAN ? "little" : "big" });
     const text = createSourceText();

@@ -21,6 +21,7 @@ import {
   type Recorder,
 } from "./recorder.ts";
 import { ACQUIRES, checkOwnReference, closeReference, openReference, RELEASES } from "./references.ts";
+import { isForeign } from "./region.ts";
 import { describe, makeVal, operandValue } from "./scalar.ts";
 import { type FunctionInternals, internals, type PointerInternals } from "./value.ts";
 import { addressOf, pointerTo } from "./view.ts";
@@ -217,6 +218,13 @@ function memoryAddress(call: Arguments, param: MemoryParam, value: unknown): IrV
   if (value === null && param.nullable) return constant(0);
   const { region, offset, size } = addressOf(recorder, value);
   checkRegion(recorder, region);
+  if (isForeign(region)) {
+    throw new LangError(
+      `${helper.name} takes memory of the program as '${param.name}', and ${region.name} is not`,
+      here(),
+      "Copy it first: into a $.struct, a record or a map's value, with $.copy or $.copyText.",
+    );
+  }
   const needed = bytesNeeded(call, param);
   if (needed !== undefined && needed > size) {
     throw new LangError(

@@ -45,7 +45,7 @@ export type { PacketLoad, PacketStore, SkbStore, SkbStoreOptions } from "./packe
 export type { PacketMeta, XdpMeta } from "./packet-meta.ts";
 export type { PacketPull, RoomOptions, SkbMoves, XdpMoves } from "./packet-moves.ts";
 export type { PacketsOf, ReadPacket, TcPacket, XdpPacket } from "./packet-of.ts";
-export type { Pointers } from "./pointer.ts";
+export type { Pointers, ViewOptions } from "./pointer.ts";
 export { type Hex, hex } from "./printk.ts";
 export {
   type CgroupSkbScope,
@@ -54,11 +54,8 @@ export {
   cgroupSkb,
   cgroupSock,
   cgroupSockAddr,
-  kprobe,
   type LangOptions,
   type MustExit,
-  type RawTracepointScope,
-  rawTracepoint,
   type ScopeOf,
   type SkLookupScope,
   type SocketFilterScope,
@@ -66,11 +63,31 @@ export {
   socketFilter,
   type TcScope,
   tc,
-  tracepoint,
   type XdpScope,
   xdp,
 } from "./program.ts";
+export {
+  type Arm64Registers,
+  arm64Registers,
+  type PerfEventContext,
+  perfEventContext,
+  type Registers,
+  registers,
+  type X64Registers,
+  x64Registers,
+} from "./registers.ts";
 export type { Statements } from "./scope.ts";
+export {
+  fentry,
+  fexit,
+  kprobe,
+  perfEvent,
+  type RawTracepointScope,
+  rawTracepoint,
+  type TracingScope,
+  tpBtf,
+  tracepoint,
+} from "./trace-program.ts";
 export type {
   Body,
   Cond,
@@ -87,4 +104,13 @@ export type {
   Var,
   WireVal,
 } from "./value.ts";
-export type { AnyView, ArrayView, BytesView, Init, StructView, View } from "./view-types.ts";
+export type {
+  AnyView,
+  ArrayView,
+  BytesView,
+  Init,
+  PointerView,
+  StructView,
+  TextPlace,
+  View,
+} from "./view-types.ts";

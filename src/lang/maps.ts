@@ -9,7 +9,7 @@ import { LangError } from "./error.ts";
 import type { AtomicOp, IrCall, IrValue, MemoryClass } from "./ir/ir.ts";
 import { type A, aKind, KINDS } from "./kind.ts";
 import { checkRegion, constant, emit, here, type Recorder, type Scope } from "./recorder.ts";
-import type { Region } from "./region.ts";
+import { isForeign, type Region } from "./region.ts";
 import { describe, isScalar, makeVal, operandValue } from "./scalar.ts";
 import { type HostVal, internals, type Memory, type Operand, type OrElse, type Val } from "./value.ts";
 import { addressOf, guard, isView, makeStackView, makeView, pointerTo } from "./view.ts";
@@ -258,6 +258,7 @@ interface Places {
   record: "a record";
   ctx: "the context";
   kernel: "the kernel's memory";
+  user: "a process's memory";
 }
 
 /** The kinds that the kernel has atomic operations for. */
@@ -283,7 +284,7 @@ export function createAtomic(recorder: Recorder): Atomic {
 /** A key or a value in memory: where it is, if it is there already, else a copy in the stack frame. */
 function memoryArgument(recorder: Recorder, map: MapDef, what: "key" | "value", given: unknown): IrValue {
   const layout = layoutOf(map, what);
-  if (isView(given)) {
+  if (isView(given) && !isForeign(given[internals].region)) {
     const { region, offset, size } = addressOf(recorder, given);
     if (size !== layout.size) {
       throw new LangError(

@@ -1,6 +1,7 @@
 import { binary, unary } from "./arithmetic.ts";
 import type { IrValue, Width } from "./ir/ir.ts";
 import { KINDS, type ScalarKind } from "./kind.ts";
+import { readMemory } from "./memory.ts";
 import { constant, get, load, type Recorder, set, store } from "./recorder.ts";
 import type { Place } from "./value.ts";
 
@@ -9,7 +10,7 @@ export function readPlace(recorder: Recorder, place: Place, kind: ScalarKind): I
   if (place.kind === "variable") return get(recorder, place.variable);
   const { region, offset, size, bits } = place;
   const { signed } = KINDS[kind];
-  const loaded = load(recorder, region, offset, size);
+  const loaded = readMemory(recorder, region, offset, size);
   if (bits === undefined) {
     return signed && size < 4 ? unary(recorder, size === 1 ? "sext8" : "sext16", 32, loaded) : loaded;
   }

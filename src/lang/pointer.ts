@@ -1,13 +1,14 @@
 import type { Layout } from "../btf/layout/layout.ts";
 import { type If, recordIf } from "./control.ts";
 import { LangError } from "./error.ts";
-import { constant, here, type OpenRecord, type Recorder } from "./recorder.ts";
+import type { IrValue } from "./ir/ir.ts";
+import { checkRegion, constant, here, type OpenRecord, type Recorder } from "./recorder.ts";
 import { closeReference, openReference } from "./references.ts";
-import type { Region } from "./region.ts";
-import { describe, makeCond } from "./scalar.ts";
-import { internals, type Nullable, type Pointer, type PointerInternals } from "./value.ts";
-import { makeView } from "./view.ts";
-import type { View } from "./view-types.ts";
+import { type AddressSpace, isForeign, type Region } from "./region.ts";
+import { describe, isScalar, makeCond, makeVal, operandValue } from "./scalar.ts";
+import { type HostVal, internals, type Nullable, type Pointer, type PointerInternals } from "./value.ts";
+import { FOREIGN, isView, makeView, pointerTo } from "./view.ts";
+import type { AnyView, View } from "./view-types.ts";
 
 /** Statements for pointers to objects of the kernel. */
 export interface Pointers {
@@ -18,17 +19,44 @@ export interface Pointers {
    */
   ifPresent<Tag extends string, A>(pointer: Nullable<Tag>, body: (pointer: Pointer<Tag>) => A): If<A>;
   /**
-   * The memory behind a pointer through a layout, read-only. The verifier checks each access: for a `bpf_sock` the fields of
-   * `sockContext`, for objects with a type in the kernel's BTF those of their struct.
+   * Memory that is not the program's own, through a layout, read-only. `kernelLayout` of `tsbpf/kernel` makes layouts of the
+   * kernel's structs; a pointer to a struct in one is that struct, so that `task.real_parent.tgid` reads through it.
+   *
+   * Of a pointer that a helper or the context gave, the verifier knows the type, and checks each access: for a `bpf_sock` the
+   * fields of `sockContext`, for objects with a type in the kernel's BTF those of their struct. At an address (a `u64`) each
+   * access is a call of `bpf_probe_read_kernel`, or of `bpf_probe_read_user` with `{ from: "user" }`. Either way 0 stands
+   * for what cannot be read; `$.copy` with `{ else }` tells.
+   *
+   * A view of the kernel's memory can be seen through another layout, too: that of the struct around it, or behind it.
    */
-  view<L extends Layout>(pointer: Pointer, layout: L): View<L, "kernel">;
+  view<L extends Layout, From extends AddressSpace = "kernel">(
+    of: Pointer | HostVal<"u64"> | bigint | AnyView<"kernel"> | AnyView<"user">,
+    layout: L,
+    options?: ViewOptions<From>,
+  ): View<L, From>;
+  /** The address of memory that is not the program's own: 0 for a null pointer. */
+  address(view: AnyView<"kernel"> | AnyView<"user">): HostVal<"u64">;
+  /**
+   * What a typed pointer of the context or of a kernel struct points to, for helpers and kernel functions that take it.
+   *
+   * @param tag - the struct's name: it must be that of the view's layout.
+   */
+  pointer<Tag extends string>(tag: Tag, view: AnyView<"kernel">): Pointer<Tag>;
+}
+
+/** Options of `$.view`. */
+export interface ViewOptions<From extends AddressSpace = AddressSpace> {
+  /** Whose memory an address is in; default `kernel`. */
+  readonly from?: From;
 }
 
 /** Makes the statements for pointers. */
 export function createPointers(recorder: Recorder): Pointers {
   return {
     ifPresent: (pointer, body) => recordIfPresent(recorder, pointer, body as never) as never,
-    view: (pointer, layout) => viewOf(recorder, pointer, layout),
+    view: (of, layout, options) => viewOf(recorder, of, layout, options) as never,
+    address: (view) => addressOfView(recorder, view),
+    pointer: (tag, view) => pointerOf(recorder, tag, view),
   };
 }
 
@@ -100,25 +128,88 @@ function unreleased({ name, undone, remedy, source }: OpenRecord): LangError {
   );
 }
 
-function viewOf<L extends Layout>(recorder: Recorder, pointer: Pointer, layout: L): View<L, "kernel"> {
-  if (!isPointer(pointer) || pointer.tag === undefined) {
+function viewOf(recorder: Recorder, of: unknown, layout: Layout, options: ViewOptions = {}): unknown {
+  const { from = "kernel", ...others } = options;
+  checkOptions("$.view", others);
+  if (from !== "kernel" && from !== "user") {
+    throw new LangError(`$.view reads from the kernel or from user, not from ${describe(from)}`, here());
+  }
+  const at = (base: IrValue, how: Pick<Region, "name" | "probe" | "pointers" | "reference">): unknown => {
+    const memory = how.probe === "user" ? "user" : "kernel";
+    const facts = { slot: undefined, writable: false, scope: recorder.scope, epoch: 0 } as const;
+    const region: Region = { memory, base, size: layout.size, ...facts, readOnly: FOREIGN, ...how };
+    return makeView(recorder, region, 0, layout);
+  };
+  if (isPointer(of) && of.tag !== undefined) {
+    checkPointer(recorder, of[internals]);
+    const { value, reference } = of[internals];
+    return at(value, { name: `the ${of.tag}`, pointers: "typed", reference });
+  }
+  if (isView(of)) {
+    const { region, offset, layout: known } = of[internals];
+    if (!isForeign(region)) throw notForeign("$.view", of);
+    const { probe, pointers, reference, name } = region;
+    const base = pointerTo(recorder, region, offset);
+    if (probe !== undefined) return at(base, { name, probe, pointers: probe, reference });
+    // As something else than the verifier knows it to be, it is an address.
+    if (known.cName === layout.cName) return at(base, { name, pointers, reference });
+    return at(base, { name, probe: "kernel", pointers: "kernel", reference });
+  }
+  if (isScalar(of) || typeof of === "bigint") {
+    return at(operandValue(recorder, "u64", of), {
+      name: `the ${layout.cName}`,
+      probe: from,
+      pointers: from,
+    });
+  }
+  throw new LangError(
+    `$.view takes a pointer, and this is ${isPointer(of) ? "one that may be null" : describe(of)}`,
+    here(),
+    "Use the pointer that the body of $.ifPresent is given.",
+  );
+}
+
+function addressOfView(recorder: Recorder, view: AnyView): HostVal<"u64"> {
+  const { region, offset } = foreign("$.address", view);
+  checkRegion(recorder, region);
+  return makeVal(recorder, "u64", pointerTo(recorder, region, offset)) as HostVal<"u64">;
+}
+
+function pointerOf<Tag extends string>(recorder: Recorder, tag: Tag, view: AnyView): Pointer<Tag> {
+  const { region, offset, layout } = foreign("$.pointer", view);
+  checkRegion(recorder, region);
+  if (region.probe !== undefined || offset !== 0) {
     throw new LangError(
-      `$.view takes a pointer, and this is ${isPointer(pointer) ? "one that may be null" : describe(pointer)}`,
+      `${region.name} is an address to the verifier, and no pointer to ${tag}`,
       here(),
-      "Use the pointer that the body of $.ifPresent is given.",
+      "Programs of tpBtf, fentry and fexit are given typed pointers, and some helpers: bpf_get_current_task_btf.",
     );
   }
-  checkPointer(recorder, pointer[internals]);
-  const region: Region = {
-    memory: "kernel",
-    base: pointer[internals].value,
-    size: layout.size,
-    slot: undefined,
-    name: `the ${pointer.tag}`,
-    writable: false,
-    scope: recorder.scope,
-    epoch: 0,
-    reference: pointer[internals].reference,
-  };
-  return makeView<L, "kernel">(recorder, region, 0, layout);
+  const name = "name" in layout ? layout.name : layout.cName;
+  if (name !== tag) throw new LangError(`${region.name} is ${layout.cName}, not ${tag}`, here());
+  const { base: value, reference, scope } = region;
+  return { tag, [internals]: { value, reference, scope } };
+}
+
+function foreign(what: string, view: AnyView): AnyView[typeof internals] {
+  if (!isView(view)) {
+    throw new LangError(`${what} takes a view of the kernel's memory, and this is ${describe(view)}`, here());
+  }
+  const inside = view[internals];
+  if (!isForeign(inside.region)) throw notForeign(what, view);
+  return inside;
+}
+
+function notForeign(what: string, view: AnyView): LangError {
+  return new LangError(
+    `${what} takes a view of the kernel's memory, and this is ${describe(view)} in ${view[internals].region.name}`,
+    here(),
+    "What is in the program's own memory is read by its fields.",
+  );
+}
+
+/** Refuses options that there are not. */
+export function checkOptions(what: string, others: object): void {
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) throw new LangError(`${what} has no option '${unknown}'`, here());
 }

@@ -6,7 +6,6 @@ import { type HelperProgType, helperProgTypes } from "../uapi/helpers.ts";
 import type { TcAction, XdpAction } from "./actions.ts";
 import { compile } from "./compile/compile.ts";
 import {
-  rawTracepointContext,
   skbContext,
   skLookupContext,
   sockAddrContext,
@@ -82,8 +81,6 @@ export type CgroupSockAddrScope = ScopeOf<"cgroup_sock_addr", typeof sockAddrCon
 export type CgroupSockScope = ScopeOf<"cgroup_sock", typeof sockContext, 0 | 1>;
 /** What a program that chooses a socket is given. */
 export type SkLookupScope = ScopeOf<"sk_lookup", typeof skLookupContext, 0 | 1>;
-/** What a raw tracepoint's program is given. */
-export type RawTracepointScope = ScopeOf<"raw_tracepoint", typeof rawTracepointContext, number>;
 
 /**
  * An XDP program: sees each packet before the network stack does. Its result is one of `XDP_*` of this module.
@@ -221,59 +218,8 @@ export function skLookup<B>(
   return build("sk_lookup", name, skLookupContext, body, { attachType: "sk_lookup", ...options });
 }
 
-/**
- * A program on a raw tracepoint: `$.ctx.args` are the tracepoint's own arguments. Its result does not matter.
- *
- * @throws LangError for what cannot be built, naming the line of TypeScript.
- * @example
- * ```ts
- * const reboot = rawTracepoint("reboot", ($) => {
- *   $.if($.ctx.args.at(1).eq(169), () => $.printk`somebody calls reboot(2)`); // sys_enter, on x86-64
- *   return $.return(0);
- * });
- * ```
- */
-export function rawTracepoint<B>(
-  name: string,
-  body: ($: RawTracepointScope) => B & MustExit<B>,
-  options?: LangOptions,
-): Program<"raw_tracepoint"> {
-  return build("raw_tracepoint", name, rawTracepointContext, body, options);
-}
-
-/**
- * A program on a tracepoint: `$.ctx` has the fields of the event, as its `format` in tracefs says.
- *
- * @throws LangError for what cannot be built, naming the line of TypeScript.
- * @example
- * ```ts
- * const exit = struct("sched_process_exit", { common: bytes(8), comm: bytes(16), pid: u32, prio: u32 });
- * const exits = tracepoint("exits", exit, ($) => {
- *   $.printk`${$.ctx.pid} ends`;
- *   return $.return(0);
- * });
- * ```
- */
-export function tracepoint<L extends Layout, B>(
-  name: string,
-  event: L,
-  body: ($: ScopeOf<"tracepoint", L, number>) => B & MustExit<B>,
-  options?: LangOptions,
-): Program<"tracepoint"> {
-  return build("tracepoint", name, event, body, options);
-}
-
-/** A program on a kernel function or on one of a process: `$.ctx` is `struct pt_regs`, of which you give the layout. */
-export function kprobe<L extends Layout, B>(
-  name: string,
-  registers: L,
-  body: ($: ScopeOf<"kprobe", L, number>) => B & MustExit<B>,
-  options?: LangOptions,
-): Program<"kprobe"> {
-  return build("kprobe", name, registers, body, options);
-}
-
-function build<Type extends ProgTypeName & HelperProgType>(
+/** Records the body of a program, and compiles it. */
+export function build<Type extends ProgTypeName & HelperProgType>(
   type: Type,
   name: string,
   layout: Layout,
@@ -281,11 +227,11 @@ function build<Type extends ProgTypeName & HelperProgType>(
   options: LangOptions = {},
 ): Program<Type> {
   checkObjectName("program", name);
-  const { license = "GPL", attachType, flags = 0, kernel = "5.10" } = options;
-  const target = targetOf(kernel);
+  const { license = "GPL", attachType, attachTo, flags = 0, kernel = "5.10" } = options;
+  const machine = targetOf(kernel);
   const context: IrParam = { kind: "param", index: 0, pointer: "ctx", source: undefined };
   const fn: IrFunction = { name, params: [context], blocks: [], slots: [] };
-  const recorder = createRecorder(fn, target, type, type);
+  const recorder = createRecorder(fn, machine, type, type);
   const scope = createScope(recorder, type, layout, context);
   body(scope as never);
   recorder.done = true;
@@ -296,8 +242,9 @@ function build<Type extends ProgTypeName & HelperProgType>(
       "End each path of it with return $.return(…).",
     );
   }
-  const blocks = compile(fn, target);
-  return Object.freeze({ kind: "program", type, name, license, attachType, flags, blocks });
+  const blocks = compile(fn, machine);
+  const target = attachTo === undefined ? {} : { attachTo };
+  return Object.freeze({ kind: "program", type, name, license, attachType, ...target, flags, blocks });
 }
 
 function createScope(
@@ -344,8 +291,12 @@ function contextRegion(recorder: Recorder, type: ProgTypeName, layout: Layout, b
       ranges.some((range) => offset >= range.offset && offset < range.offset + range.size),
     scope: recorder.scope,
     epoch: 0,
+    pointers: TYPED_CONTEXTS.has(type) ? "typed" : "kernel",
   };
 }
+
+/** The program types whose contexts have pointers that the verifier knows the types of. */
+const TYPED_CONTEXTS: ReadonlySet<ProgTypeName> = new Set(["tracing", "lsm", "struct_ops"]);
 
 function targetOf(kernel: string): Target {
   const [major = Number.NaN, minor = Number.NaN] = kernel.split(".").map(Number);

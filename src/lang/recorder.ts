@@ -47,6 +47,8 @@ export interface Recorder {
   scope: Scope;
   /** What is recorded: the program's type, or `function 'mix'`; for errors. */
   readonly what: string;
+  /** Where helpers put what they read elsewhere: one place for the function, and for each loop that becomes one. */
+  readonly probeSlots: Map<Loop | undefined, IrSlot>;
   /** What all functions of one program share. */
   readonly build: Build;
   /** The function whose body is being recorded meanwhile: nothing may be recorded here until it is done. */
@@ -146,6 +148,7 @@ export function createRecorder(
     torn: new Set(),
     scope: { outer: undefined, inside: true, from: entry },
     what,
+    probeSlots: new Map(),
     build: typeof build === "string" ? { type: build, functions: new Map(), active: [], loops: 0 } : build,
     suspendedFor: undefined,
     done: false,
@@ -322,15 +325,7 @@ export function store(
   size: 1 | 2 | 4 | 8,
   value: IrValue,
 ): void {
-  checkRegion(recorder, region);
-  const writable = typeof region.writable === "function" ? region.writable(offset) : region.writable;
-  if (!writable) {
-    throw new LangError(
-      `${region.name} cannot be written${region.memory === "ctx" ? " there" : ""}`,
-      here(),
-      region.readOnly ?? "The kernel lets programs of this type read it, not write it.",
-    );
-  }
+  checkWritable(recorder, region, offset);
   emit(recorder, {
     kind: "store",
     size,
@@ -348,6 +343,18 @@ export function packetMoved(recorder: Recorder, by: string): void {
   recorder.epoch++;
   recorder.movedBy = by;
   recorder.onPacketMove?.();
+}
+
+/** Refuses memory that cannot be written, or not any more. */
+export function checkWritable(recorder: Recorder, region: Region, offset = 0): void {
+  checkRegion(recorder, region);
+  const writable = typeof region.writable === "function" ? region.writable(offset) : region.writable;
+  if (writable) return;
+  throw new LangError(
+    `${region.name} cannot be written${region.memory === "ctx" ? " there" : ""}`,
+    here(),
+    region.readOnly ?? "The kernel lets programs of this type read it, not write it.",
+  );
 }
 
 /** The class of a region's memory, for telling which accesses may meet. */

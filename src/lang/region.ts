@@ -26,4 +26,16 @@ export interface Region {
   readonly epoch: number;
   /** Set where the memory is gone once this was given back. */
   readonly reference?: OpenRecord | undefined;
+  /** Set where the program cannot load: a helper copies, and gives zeros where it cannot. */
+  readonly probe?: AddressSpace | undefined;
+  /** What the pointers in it are: `typed` ones the verifier follows, others are addresses that a helper reads at. */
+  readonly pointers?: "typed" | AddressSpace | undefined;
+}
+
+/** Whose memory an address is in: the kernel's, or that of the process that runs. */
+export type AddressSpace = "kernel" | "user";
+
+/** Whether memory is the kernel's or a process's: helpers do not take its address. */
+export function isForeign({ memory }: Region): boolean {
+  return memory === "kernel" || memory === "user";
 }

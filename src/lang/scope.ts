@@ -24,7 +24,7 @@ import {
   type ValueOf,
   type ValueView,
 } from "./maps.ts";
-import { createPointers, type Pointers } from "./pointer.ts";
+import { createPointers, type Pointers, type ViewOptions } from "./pointer.ts";
 import { type Hex, recordPrintk } from "./printk.ts";
 import {
   branch,
@@ -41,8 +41,20 @@ import {
 } from "./recorder.ts";
 import { recordDone, recordReserve } from "./records.ts";
 import { makeCond, makeVal, makeVar, operandValue, treeOf } from "./scalar.ts";
-import type { Cond, Exit, HostVal, Operand, Scalar, Takes, Val, Var } from "./value.ts";
-import { addressOf, assign, copyBytes, makeStackView } from "./view.ts";
+import { recordCopyText } from "./text.ts";
+import {
+  type Cond,
+  type Exit,
+  type HostVal,
+  internals,
+  type Operand,
+  type OrElse,
+  type Scalar,
+  type Takes,
+  type Val,
+  type Var,
+} from "./value.ts";
+import { addressOf, assign, copyBytes, guard, makeStackView } from "./view.ts";
 import type { AnyView, Init, View } from "./view-types.ts";
 
 /**
@@ -85,8 +97,20 @@ export interface Statements extends Pointers {
   struct<L extends Layout>(layout: L, init?: Init<L>): View<L, "stack">;
   /** Writes the members that are given. */
   assign(view: AnyView, members: Readonly<Record<string, unknown>>): void;
-  /** Copies bytes between views of the same size. */
-  copy(to: AnyView, from: AnyView): void;
+  /**
+   * Copies bytes between views of the same size. What cannot be read in the kernel's memory or a process's is zero then; or
+   * `else` runs, and ends the path.
+   */
+  copy(to: AnyView, from: AnyView, options?: OrElse): void;
+  /**
+   * Copies a text up to its first NUL, and that one, as far as there is room: from the kernel's memory or a process's (an
+   * address with `{ from: "user" }`). Gives the number of bytes with the NUL, or a negative error number.
+   */
+  copyText(
+    to: AnyView<"stack"> | AnyView<"record"> | AnyView<"map_value">,
+    from: AnyView<"kernel"> | AnyView<"user"> | HostVal<"u64">,
+    options?: ViewOptions,
+  ): HostVal<"s64">;
   /** The value of a map for a key, in place. Where there is none, `else` runs, and ends the path. */
   lookup<D extends MapDef>(map: D & CanLookUp<D>, key: KeyOf<D>, options: MissingOptions): ValueView<D>;
   /** The value of a map for a key, in place, in the body only; `.else` may follow for where there is none. */
@@ -151,7 +175,7 @@ export function createStatements(recorder: Recorder, context: IrParam | undefine
     struct: (layout: Layout, init?: unknown): unknown =>
       makeStackView(recorder, layout, init, { scratch: false, name: layout.cName }),
     assign: (view: AnyView, members: object): void => assign(recorder, view, members),
-    copy: (to: AnyView, from: AnyView): void => {
+    copy: (to: AnyView, from: AnyView, options?: OrElse): void => {
       const [target, source] = [addressOf(recorder, to), addressOf(recorder, from)];
       if (target.size !== source.size) {
         throw new LangError(
@@ -160,8 +184,20 @@ export function createStatements(recorder: Recorder, context: IrParam | undefine
           "Both must have the same size.",
         );
       }
-      copyBytes(recorder, target, source, target.size);
+      const { layout } = from[internals] as { readonly layout?: Layout };
+      const result = copyBytes(recorder, target, { ...source, layout }, target.size);
+      if (options === undefined) return;
+      if (result === undefined) {
+        throw new LangError(
+          `a copy from ${source.region.name} cannot fail, and says what happens then`,
+          here(),
+          "Leave the { else } out.",
+        );
+      }
+      guard(recorder, { kind: "compare", op: "ne", width: 64, a: result, b: constant(0) }, options.else);
     },
+    copyText: (to: AnyView, from: unknown, options?: ViewOptions): unknown =>
+      recordCopyText(recorder, to, from, options),
     lookup: (map: MapDef, key: unknown, how: MissingOptions | ((value: unknown) => unknown)): unknown => {
       if (typeof how !== "function") return recordLookup(recorder, map, key, how?.else);
       const address = recordFind(recorder, map, key);

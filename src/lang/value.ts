@@ -40,7 +40,7 @@ export interface Scalar<K extends ScalarKind = ScalarKind> {
 }
 
 /** Where a view's memory is. */
-export type Memory = "packet" | "map_value" | "stack" | "record" | "ctx" | "kernel";
+export type Memory = "packet" | "map_value" | "stack" | "record" | "ctx" | "kernel" | "user";
 
 /** What a scalar stands for inside. */
 export interface ScalarInternals {
@@ -278,4 +278,5 @@ export const MEMORY_CLASS: Readonly<Record<Memory, MemoryClass>> = {
   record: "map_value",
   ctx: "ctx",
   kernel: "any",
+  user: "any",
 };

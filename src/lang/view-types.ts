@@ -1,6 +1,8 @@
 import type { ArrayLayout, BytesLayout } from "../btf/layout/array.ts";
+import type { DataLocLayout } from "../btf/layout/data-loc.ts";
 import type { Layout } from "../btf/layout/layout.ts";
 import type { Aligned, BitField, Member, Members } from "../btf/layout/member.ts";
+import type { PointerLayout } from "../btf/layout/pointer.ts";
 import type { ReservedLayout } from "../btf/layout/reserved.ts";
 import type { StructLayout } from "../btf/layout/struct.ts";
 import type { TextLayout } from "../btf/layout/text.ts";
@@ -32,9 +34,31 @@ export type View<L extends Layout = Layout, M extends Memory = Memory> =
         ? BytesView<M>
         : L extends ArrayLayout<infer Element>
           ? ArrayView<Element, M>
-          : KindOf<L> extends never
-            ? AnyView<M>
-            : Ref<KindOf<L>, M>;
+          : L extends PointerLayout<infer To>
+            ? PointerView<To, M>
+            : L extends DataLocLayout
+              ? TextPlace
+              : KindOf<L> extends never
+                ? AnyView<M>
+                : Ref<KindOf<L>, M>;
+
+/**
+ * A pointer in memory. One to a struct is that struct where programs can go on: in a context, in the kernel's memory and in a
+ * process's. Elsewhere, and to other things, it is an address.
+ */
+export type PointerView<To, M extends Memory> = [M] extends ["kernel" | "ctx" | "user"]
+  ? To extends StructLayout<string, infer Inner>
+    ? StructView<Inner, M extends "user" ? "user" : "kernel">
+    : To extends UnionLayout<string, infer Inner>
+      ? StructView<Inner, M extends "user" ? "user" : "kernel">
+      : Ref<"u64", M>
+  : Ref<"u64", M>;
+
+/** A text of a tracepoint's record, for `$.copyText`. */
+export interface TextPlace extends AnyView<"kernel"> {
+  /** Bytes, the NUL included. */
+  readonly length: HostVal<"u16">;
+}
 
 /** What is common to views: they have an address, for `$.copy` and for helpers. */
 export interface AnyView<M extends Memory = Memory> {

@@ -1,22 +1,28 @@
 import { LITTLE_ENDIAN } from "../base/host.ts";
 import { suggest } from "../base/suggest.ts";
 import type { ArrayLayout } from "../btf/layout/array.ts";
+import type { DataLocLayout } from "../btf/layout/data-loc.ts";
 import type { BitsInPlace, Field } from "../btf/layout/field.ts";
 import type { Layout } from "../btf/layout/layout.ts";
+import type { PointerLayout } from "../btf/layout/pointer.ts";
 import { binary } from "./arithmetic.ts";
 import { LangError } from "./error.ts";
 import type { IrValue } from "./ir/ir.ts";
 import { isScalarKind, KINDS, type ScalarKind } from "./kind.ts";
+import { copyFrom, readMemory } from "./memory.ts";
 import { writePlace } from "./place.ts";
 import {
   addToPointer,
   branch,
+  checkRegion,
+  checkWritable,
   constant,
   currentBlock,
+  emit,
   frame,
   here,
   inScope,
-  load,
+  memoryOf,
   newBlock,
   newSlot,
   pathState,
@@ -25,7 +31,7 @@ import {
   store,
 } from "./recorder.ts";
 import type { Region } from "./region.ts";
-import { describe, isScalar, makeRef, makeVar, operandValue } from "./scalar.ts";
+import { describe, isScalar, makeRef, makeVal, makeVar, operandValue } from "./scalar.ts";
 import { type Exit, internals, type Memory, type Place } from "./value.ts";
 import type { AnyView, View, ViewInternals } from "./view-types.ts";
 
@@ -137,20 +143,27 @@ export function assign(recorder: Recorder, view: AnyView, init: unknown): void {
   for (const write of writesOf(recorder, layout, init, offset, region)) perform(recorder, region, write);
 }
 
-/** Copies bytes from one place to another. */
+/**
+ * Copies bytes from one place to another.
+ *
+ * @returns what the helper gave that copied them; `undefined` where none was needed.
+ */
 export function copyBytes(
   recorder: Recorder,
   to: { readonly region: Region; readonly offset: number },
-  from: { readonly region: Region; readonly offset: number },
+  from: { readonly region: Region; readonly offset: number; readonly layout?: Layout | undefined },
   size: number,
-): void {
+): IrValue | undefined {
+  const largest = largestLoad(from.region, from.layout, size);
+  if (largest === undefined) return copyByHelper(recorder, to, from, size);
   const chunks: { at: number; size: 1 | 2 | 4 | 8; value: IrValue }[] = [];
   for (let at = 0; at < size; ) {
     const chunk = Math.min(
+      largest,
       chunkSize(to.region, to.offset + at, size - at),
       chunkSize(from.region, from.offset + at, size - at),
     ) as 1 | 2 | 4 | 8;
-    chunks.push({ at, size: chunk, value: load(recorder, from.region, from.offset + at, chunk) });
+    chunks.push({ at, size: chunk, value: readMemory(recorder, from.region, from.offset + at, chunk) });
     at += chunk;
     // Two pieces at a time: more would be alive at once than there are registers.
     if (chunks.length === 2 || at === size) {
@@ -159,6 +172,64 @@ export function copyBytes(
       }
     }
   }
+  return undefined;
+}
+
+/** The largest load that copies from a region; `undefined` where a helper must do it. */
+function largestLoad(region: Region, layout: Layout | undefined, size: number): number | undefined {
+  if (region.probe !== undefined) return undefined;
+  if (region.memory !== "kernel") return 8;
+  // The verifier knows the members there, and takes no load across two of them.
+  if (layout === undefined) return [1, 2, 4, 8].includes(size) ? size : undefined;
+  if (size > 32) return undefined;
+  if (layout.kind === "bytes" || layout.kind === "text") return 8;
+  const scalar = layout.kind === "array" ? (layout as ArrayLayout).element : layout;
+  return kindOf(scalar) === undefined ? undefined : scalar.size;
+}
+
+function copyByHelper(
+  recorder: Recorder,
+  to: { readonly region: Region; readonly offset: number },
+  from: { readonly region: Region; readonly offset: number },
+  size: number,
+): IrValue {
+  checkRegion(recorder, from.region);
+  const address = pointerTo(recorder, from.region, from.offset);
+  const space = from.region.probe ?? "kernel";
+  if (to.region.memory === "packet" || to.region.memory === "ctx") {
+    // Helpers do not write there: by way of the stack.
+    const slot = newSlot(recorder, "what was read", size, 8, false);
+    const call = copyFrom(recorder, {
+      to: frame(slot),
+      memory: "stack",
+      from: address,
+      size,
+      space,
+      text: false,
+    });
+    const region: Region = {
+      memory: "stack",
+      base: frame(slot),
+      size,
+      slot,
+      name: "what was read",
+      writable: true,
+      scope: recorder.scope,
+      epoch: 0,
+    };
+    copyBytes(recorder, to, { region, offset: 0 }, size);
+    return call;
+  }
+  checkWritable(recorder, to.region);
+  const target = pointerTo(recorder, to.region, to.offset);
+  return copyFrom(recorder, {
+    to: target,
+    memory: memoryOf(to.region),
+    from: address,
+    size,
+    space,
+    text: false,
+  });
 }
 
 /** The largest access that is aligned at an offset of a region. Packets may be accessed at any offset. */
@@ -196,6 +267,8 @@ function withFields(recorder: Recorder, view: AnyView, { region, offset, layout 
     Object.defineProperty(view, field.name === "memory" ? "memory_" : field.name, {
       enumerable: true,
       get: () => {
+        const special = indirect(recorder, region, offset + field.offset, field.layout, field.name);
+        if (special !== undefined) return special;
         const kind = kindOf(field.layout);
         if (kind === undefined) return composite(recorder, region, offset + field.offset, field.layout);
         return makeRef(recorder, kind, fieldPlace(region, offset, field), region.memory);
@@ -205,9 +278,84 @@ function withFields(recorder: Recorder, view: AnyView, { region, offset, layout 
   return view;
 }
 
+/**
+ * What a field leads to, where it leads elsewhere: a pointer to a struct in memory whose pointers are known, or the place of a
+ * text in a tracepoint's record.
+ */
+function indirect(
+  recorder: Recorder,
+  region: Region,
+  offset: number,
+  layout: Layout,
+  name: string,
+): AnyView | undefined {
+  const { pointers } = region;
+  if (layout.kind === "data_loc") return located(recorder, region, offset, layout as DataLocLayout, name);
+  if (layout.kind !== "pointer" || pointers === undefined) return undefined;
+  const { to } = layout as PointerLayout;
+  if (to === undefined || !("fields" in to)) return undefined;
+  const typed = pointers === "typed";
+  const pointed: Region = {
+    memory: pointers === "user" ? "user" : "kernel",
+    base: readMemory(recorder, region, offset, 8, typed ? "memory" : undefined),
+    size: to.size,
+    slot: undefined,
+    name: `what '${name}' points to`,
+    writable: false,
+    readOnly: FOREIGN,
+    scope: recorder.scope,
+    epoch: 0,
+    reference: region.reference,
+    probe: typed ? undefined : pointers,
+    pointers,
+  };
+  return makeView(recorder, pointed, 0, to) as unknown as AnyView;
+}
+
+/** What to say to somebody who writes the kernel's memory, or a process's. */
+export const FOREIGN =
+  "Programs read it; what the kernel lets them change has a helper or a kernel function of its own.";
+
+/** The bytes that a field of a tracepoint's record says where they are: 16 bits are the offset, 16 the length. */
+function located(
+  recorder: Recorder,
+  region: Region,
+  offset: number,
+  layout: DataLocLayout,
+  name: string,
+): AnyView {
+  const place = readMemory(recorder, region, offset, 4);
+  const start = binary(recorder, "and", 32, place, constant(0xffff));
+  const base = emit(recorder, {
+    kind: "binary",
+    op: "add",
+    width: 64,
+    a: region.base,
+    b: start,
+    pointer: "memory",
+    source: here(),
+  });
+  const at: Region = {
+    memory: "kernel",
+    base: layout.from === "record" ? base : addToPointer(recorder, base, constant(offset + layout.size)),
+    size: 0xffff,
+    slot: undefined,
+    name: `the text '${name}'`,
+    writable: false,
+    readOnly: FOREIGN,
+    scope: recorder.scope,
+    epoch: 0,
+    probe: "kernel",
+  };
+  const length = makeVal(recorder, "u16", binary(recorder, "rsh", 32, place, constant(16)));
+  return Object.assign(composite(recorder, at, 0, layout), { length });
+}
+
 function arrayMethods(recorder: Recorder, { region, offset, layout }: ViewInternals): object {
   const { element, length } = layout as ArrayLayout;
   const elementAt = (at: Region, start: number): unknown => {
+    const special = indirect(recorder, at, start, element, "an element");
+    if (special !== undefined) return special;
     const kind = kindOf(element);
     if (kind === undefined) return composite(recorder, at, start, element);
     return makeRef(recorder, kind, placeOf(at, start, element), at.memory);
@@ -380,8 +528,8 @@ function perform(recorder: Recorder, region: Region, write: Write): void {
       writePlace(recorder, write.place, write.value);
       return;
     case "copy": {
-      const { region: from, offset } = write.from[internals];
-      copyBytes(recorder, { region, offset: write.offset }, { region: from, offset }, write.size);
+      const { region: from, offset, layout } = write.from[internals];
+      copyBytes(recorder, { region, offset: write.offset }, { region: from, offset, layout }, write.size);
       return;
     }
     case "bytes":

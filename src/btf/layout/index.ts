@@ -5,6 +5,7 @@
 
 export { type ArrayLayout, array, type BytesLayout, bytes } from "./array.ts";
 export { compareWithBtf, type LayoutDifference } from "./compare.ts";
+export { type DataLocLayout, dataLoc } from "./data-loc.ts";
 export {
   type EnumAsNumberLayout,
   type EnumBase,
@@ -16,6 +17,7 @@ export {
 } from "./enum.ts";
 export { LayoutError } from "./error.ts";
 export type { BitsInPlace, Field, Fields, OffsetPath, Offsets } from "./field.ts";
+export { argumentsFromBtf, type BtfNames, structFromBtf } from "./from-btf.ts";
 export { decode, encode, type Infer, type InferInput, type Layout } from "./layout.ts";
 export {
   type Aligned,

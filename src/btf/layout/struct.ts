@@ -70,7 +70,15 @@ export function struct<const Name extends string, M extends Members>(
   members: M,
   options: RecordOptions = {},
 ): StructLayout<Name, M> {
-  const placement = placeInOrder(checkRecord("struct", name, members, options), options);
+  return structAt(name, members, placeInOrder(checkRecord("struct", name, members, options), options));
+}
+
+/** A struct whose members lie where a placement says. They may lie one upon the other, and leave holes. */
+export function structAt<const Name extends string, M extends Members>(
+  name: Name,
+  members: M,
+  placement: Placement,
+): StructLayout<Name, M> {
   const { size, align, placed } = placement;
   const fields = fieldsOf(placed, size);
   return Object.freeze({

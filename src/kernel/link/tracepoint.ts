@@ -1,13 +1,11 @@
-import { readdirSync, readFileSync } from "node:fs";
 import { TsbpfError } from "../../base/error.ts";
-import { suggest } from "../../base/suggest.ts";
 import { rawTracepointOpen } from "../../syscall/bpf-prog.ts";
 import { linuxSyscalls } from "../../syscall/ffi.ts";
 import { BPF_PROG_TYPE_TRACING } from "../../uapi/bpf.ts";
 import { PERF_TYPE_TRACEPOINT } from "../../uapi/perf-event.ts";
-import { findFilesystem } from "../filesystems.ts";
 import type { KernelOptions } from "../map.ts";
 import type { BpfProgram } from "../program.ts";
+import { readTracepointFile } from "../tracepoint-files.ts";
 import { BpfLink } from "./bpf-link.ts";
 import { attempt } from "./explain.ts";
 import type { Link } from "./link.ts";
@@ -32,7 +30,7 @@ export interface CookieOptions extends KernelOptions {
  */
 export function attachTracepoint(program: BpfProgram, tracepoint: string, options: CookieOptions = {}): Link {
   const { sys = linuxSyscalls(), cookie } = options;
-  const config = tracepointId(tracepoint);
+  const config = Number(readTracepointFile(tracepoint, "id"));
   return attempt(
     {
       what: `attach '${program.name}' to tracepoint ${tracepoint}`,
@@ -99,45 +97,4 @@ export function attachRawTracepoint(
       return BpfLink.own(sys, fd, `link of ${where}`, "raw_tracepoint");
     },
   );
-}
-
-/** The number of a tracepoint. */
-function tracepointId(tracepoint: string): number {
-  const [, group, name] = /^([\w-]+):([\w-]+)$/.exec(tracepoint) ?? [];
-  if (group === undefined || name === undefined) {
-    throw new TsbpfError(`'${tracepoint}' is not the name of a tracepoint`, {
-      hint: "Write group and name, as in sched:sched_switch.",
-    });
-  }
-  const tracefs = findFilesystem("tracefs");
-  if (tracefs === undefined) {
-    throw new TsbpfError(`tracepoint ${tracepoint}: tracefs, which knows its number, is not mounted`, {
-      hint: "Mount it: mount -t tracefs tracefs /sys/kernel/tracing. Raw tracepoints do without.",
-    });
-  }
-  try {
-    return Number(readFileSync(`${tracefs}/events/${group}/${name}/id`, "utf8"));
-  } catch (cause) {
-    throw new TsbpfError(`no tracepoint ${tracepoint}`, {
-      hint:
-        similarTracepoint(`${tracefs}/events`, group, name) ??
-        "`bpftrace -l 'tracepoint:*'` or tracefs lists them.",
-      cause,
-    });
-  }
-}
-
-function similarTracepoint(events: string, group: string, name: string): string | undefined {
-  const groups = entries(events);
-  const home = groups.find((candidate) => entries(`${events}/${candidate}`).includes(name));
-  if (home !== undefined) return `Did you mean '${home}:${name}'?`;
-  return groups.includes(group) ? suggest(name, entries(`${events}/${group}`)) : suggest(group, groups);
-}
-
-function entries(directory: string): readonly string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
-  }
 }
