@@ -7,8 +7,10 @@ import type { HelperMethods } from "./generated/helper-methods.ts";
 import { functionHelperMethods } from "./helper-call.ts";
 import { effectsOf } from "./ir/effects.ts";
 import type { IrCall, IrFunction, IrParam, IrValue } from "./ir/ir.ts";
+import { createKfuncs, type Kfuncs } from "./kfunc.ts";
 import { KINDS, type ScalarKind } from "./kind.ts";
 import { recordReturn } from "./loop-body.ts";
+import { createOutputs, type Outputs } from "./output.ts";
 import {
   type Build,
   type BuiltFunction,
@@ -62,6 +64,8 @@ export type ArgumentsOf<Params extends readonly Scalar[]> = {
 /** What the body of a function is given: all statements, and every helper. */
 export type FunctionScope<Result extends ScalarKind = ScalarKind> = Statements &
   Calls &
+  Kfuncs &
+  Outputs &
   HelperMethods & {
     /** Ends the path, and the function, with a result. */
     return(result: Operand<Result>): Exit;
@@ -206,6 +210,8 @@ function recordFunction({ target }: Recorder, made: LangFunction, build: Build):
       ? functionHelperMethods(recorder, build.type as ProgTypeName & HelperProgType, context)
       : {},
     createCalls(recorder, context),
+    createKfuncs(recorder, context),
+    createOutputs(recorder, context),
     { return: (value: unknown): Exit => recordReturn(recorder, operandValue(recorder, result.kind, value)) },
   );
   const args = declared.map((param, index) => makeVal(recorder, (params[index] as Scalar).kind, param));

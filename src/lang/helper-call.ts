@@ -1,6 +1,7 @@
 import type { MapDef } from "../asm/map-def.ts";
 import type { ProgTypeName } from "../asm/program.ts";
 import type { Layout } from "../btf/layout/layout.ts";
+import type { Helper } from "../uapi/helper.ts";
 import { baseHelperIds, type HelperName, type HelperProgType, helperProgTypes } from "../uapi/helpers.ts";
 import { unary } from "./arithmetic.ts";
 import { LangError } from "./error.ts";
@@ -36,15 +37,19 @@ export function helperMethods<Type extends HelperProgType & ProgTypeName>(
   type: Type,
   context: IrValue,
 ): HelperMethodsOf<Type> {
-  const more = helperProgTypes[type];
-  const callable = Object.entries(helperShapes).filter(
-    ([, { helper }]) => more === "all" || baseHelperIds.includes(helper.id) || more.includes(helper.id),
-  );
+  const callable = Object.entries(helperShapes).filter(([, { helper }]) => mayCall(type, helper));
   const methods = callable.map(([name, shape]): [HelperName, (...given: readonly unknown[]) => unknown] => [
     name as HelperName,
     (...given) => callHelper(recorder, shape, context, given),
   ]);
   return Object.fromEntries(methods) as unknown as HelperMethodsOf<Type>;
+}
+
+/** Whether programs of a type may call a helper. */
+export function mayCall(type: ProgTypeName, { id }: Helper): boolean {
+  if (!(type in helperProgTypes)) return false;
+  const more = helperProgTypes[type as HelperProgType];
+  return more === "all" || baseHelperIds.includes(id) || more.includes(id);
 }
 
 /**

@@ -37,9 +37,24 @@ export {
   type LangFunction,
   type MustReturn,
 } from "./function.ts";
+export {
+  acquired,
+  type Kfunc,
+  type KfuncOptions,
+  type KfuncParam,
+  type KfuncResult,
+  type Kfuncs,
+  kernelObject,
+  kfuncDef,
+  nullableObject,
+  programContext,
+  programMemory,
+  released,
+} from "./kfunc.ts";
 export type { HostKind, ScalarKind, SignedKind, UnsignedKind, WireKind } from "./kind.ts";
 export type { ForOptions, LoopForm, LoopOptions, WhileOptions } from "./loop.ts";
 export type { Atomic, KeyOf, MissingOptions, ValueOf, ValueView } from "./maps.ts";
+export type { OutputOptions, Outputs, PerfOutputOptions, RingOutputOptions } from "./output.ts";
 export type { Packet, PacketOptions } from "./packet.ts";
 export type { PacketLoad, PacketStore, SkbStore, SkbStoreOptions } from "./packet-copies.ts";
 export type { PacketMeta, XdpMeta } from "./packet-meta.ts";

@@ -18,7 +18,9 @@ import { type Calls, createCalls } from "./function.ts";
 import type { HelperMethodsOf } from "./generated/helper-methods.ts";
 import { helperMethods } from "./helper-call.ts";
 import type { IrFunction, IrParam, IrValue } from "./ir/ir.ts";
+import { createKfuncs, type Kfuncs } from "./kfunc.ts";
 import { recordReturn } from "./loop-body.ts";
+import { createOutputs, type Outputs } from "./output.ts";
 import { createPacketOf, type PacketsOf } from "./packet-of.ts";
 import { createRecorder, here, type Recorder, type Target } from "./recorder.ts";
 import type { Region } from "./region.ts";
@@ -45,6 +47,8 @@ export type MustExit<B> = [B] extends [Exit]
 /** What the body of a program of this type is given. */
 export type ScopeOf<Type extends ProgTypeName, Context extends Layout, Result> = Statements &
   Calls &
+  Kfuncs &
+  Outputs &
   HelperMethodsOf<Type & HelperProgType> & {
     /** The program's context. */
     readonly ctx: View<Context, "ctx">;
@@ -257,6 +261,8 @@ function createScope(
   return Object.assign(
     createStatements(recorder, context),
     createCalls(recorder, context),
+    createKfuncs(recorder, context),
+    createOutputs(recorder, context),
     type in helperProgTypes ? helperMethods(recorder, type, context) : {},
     {
       ctx: makeView(recorder, contextRegion(recorder, type, layout, context), 0, layout),

@@ -113,6 +113,8 @@ export interface OpenRecord {
   readonly undone: string;
   /** What does it: `$.submit or $.discard`. */
   readonly remedy: string;
+  /** The kernel function that gives it back, where there is but one. */
+  readonly releasedBy?: string;
   /** Its memory, for the records of `$.reserve`. */
   readonly region: Region | undefined;
   readonly source: SourceRef | undefined;

@@ -1,9 +1,19 @@
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { mapDef } from "../../../src/asm/index.ts";
-import { array, char, dataLoc, pointer, s32, struct, u32, u64 } from "../../../src/btf/layout/index.ts";
+import {
+  array,
+  char,
+  dataLoc,
+  type Layout,
+  pointer,
+  s32,
+  struct,
+  u32,
+  u64,
+} from "../../../src/btf/layout/index.ts";
 import {
   attachRawTracepoint,
   attachTracepoint,
@@ -15,7 +25,16 @@ import {
   tracepointArguments,
   tracepointLayout,
 } from "../../../src/kernel/index.ts";
-import { rawTracepoint, type Statements, tpBtf, tracepoint, type View } from "../../../src/lang/index.ts";
+import {
+  type HostVal,
+  type Operand,
+  rawTracepoint,
+  type ScopeOf,
+  type Statements,
+  tpBtf,
+  tracepoint,
+  type View,
+} from "../../../src/lang/index.ts";
 import { describeKernel } from "../../support/privileges.ts";
 
 /** What /proc tells of this process: its parent, and that one's. */
@@ -42,6 +61,7 @@ const Event = struct("event", {
   comm: array(char, 16),
   filename: array(char, 32),
 });
+type TracepointScope = ScopeOf<"tracepoint", Layout, number>;
 const events = mapDef({ name: "events", type: "ringbuf", maxEntries: 256 * 1024 });
 
 describeKernel("programs that watch", () => {
@@ -52,6 +72,8 @@ describeKernel("programs that watch", () => {
     comm: array(char, 16),
     real_parent: pointer(Parent),
   });
+
+  const Exec = tracepointLayout("sched:sched_process_exec", { filename: dataLoc, pid: s32 });
 
   /** Fills a record with what is known of a task. */
   const describeTask = (
@@ -84,7 +106,6 @@ describeKernel("programs that watch", () => {
   };
 
   test("a tracepoint: its record's text, and the kernel's structs by addresses", async () => {
-    const Exec = tracepointLayout("sched:sched_process_exec", { filename: dataLoc, pid: s32 });
     const program = tracepoint("on_exec", Exec, ($) => {
       const record = $.reserve(events, Event, { else: () => $.return(0) });
       describeTask($, record, $.view($.bpf_get_current_task(), Task));
@@ -102,7 +123,6 @@ describeKernel("programs that watch", () => {
   });
 
   test("a tracepoint: the same, by typed pointers", async () => {
-    const Exec = tracepointLayout("sched:sched_process_exec", { filename: dataLoc });
     const program = tracepoint("on_exec", Exec, ($) => {
       const record = $.reserve(events, Event, { else: () => $.return(0) });
       describeTask($, record, $.view($.bpf_get_current_task_btf(), Task));
@@ -120,7 +140,11 @@ describeKernel("programs that watch", () => {
   });
 
   const Binary = kernelLayout("linux_binprm", { filename: u64 });
-  const Args = tracepointArguments("sched_process_exec", { p: pointer(Task), old_pid: s32, bprm: pointer(Binary) });
+  const Args = tracepointArguments("sched_process_exec", {
+    p: pointer(Task),
+    old_pid: s32,
+    bprm: pointer(Binary),
+  });
 
   test("a raw tracepoint with its arguments by name", async () => {
     const program = rawTracepoint("on_exec", Args, ($) => {
@@ -157,7 +181,111 @@ describeKernel("programs that watch", () => {
     expect(event).toMatchObject({ ...expected(), filename: "/bin/true" });
   });
 
-  void execFileSync;
-  void kernelStruct;
-  void u64;
+  const found = mapDef({ name: "found", type: "array", key: u32, value: u64, maxEntries: 8 });
+
+  /** What a program writes into `found` at the start of a process of this test. */
+  async function atExec(
+    body: ($: TracepointScope, put: (index: number, value: Operand<"u64">) => void) => void,
+  ): Promise<{ readonly pid: number; readonly found: readonly bigint[] }> {
+    const own = mapDef({ name: "own", type: "array", key: u32, value: u32, maxEntries: 1 });
+    const program = tracepoint(
+      "at_exec",
+      Exec,
+      ($) => {
+        const Current = kernelLayout("task_struct", {
+          real_parent: pointer(kernelLayout("task_struct", { tgid: u32 })),
+        });
+        const { real_parent } = $.view($.bpf_get_current_task(), Current);
+        $.if(real_parent.tgid.ne($.global(own)), () => $.return(0)); // somebody else's
+        body($, (index, value) => {
+          $.lookup(found, index, (slot) => slot.set(value as HostVal<"u64">));
+        });
+        return $.return(0);
+      },
+      { kernel: "6.4" },
+    );
+    using map = BpfMap.create(found);
+    using ownMap = BpfMap.create(own);
+    ownMap.set(0, process.pid);
+    using prog = BpfProgram.load(program, { maps: [map, ownMap] });
+    using _link = attachTracepoint(prog, "sched:sched_process_exec");
+    const pid = await runTrue();
+    return { pid, found: [...map.entries()].map(([, value]) => value) };
+  }
+
+  test("names that differ between kernels, paths, bit fields, and a member of an anonymous union", async () => {
+    const task = kernelStruct("task_struct");
+    const Fields = kernelLayout(
+      "task_struct",
+      { state: u32, weight: u64, in_execve: u32, tgid: s32 },
+      { names: { state: ["__state", "state"], weight: ["se.load.weight", "load.weight"] } },
+    );
+    expect(Fields.offset.state).toBe(task.field("__state").offset);
+    expect(Fields.fields.in_execve).toMatchObject({ width: 1 });
+    const { pid, found } = await atExec(($, put) => {
+      for (const [index, view] of [
+        $.view($.bpf_get_current_task(), Fields),
+        $.view($.bpf_get_current_task_btf(), Fields),
+      ].entries()) {
+        put(index * 4, view.tgid.to(u64));
+        put(index * 4 + 1, view.weight);
+        put(index * 4 + 2, view.in_execve);
+        put(index * 4 + 3, view.state);
+      }
+    });
+    for (const [tgid, weight, flag] of [found.slice(0, 4), found.slice(4)]) {
+      expect(tgid).toBe(BigInt(pid));
+      expect(weight).toBeGreaterThan(0n);
+      expect(flag).toBe(1n);
+    }
+  });
+
+  test("what cannot be read is zero, or the else", async () => {
+    const Text = struct("text", { text: array(char, 16) });
+    const { found } = await atExec(($, put) => {
+      const nowhere = $.view(8n, Task);
+      put(0, nowhere.tgid.to(u64).add(1));
+      put(1, nowhere.real_parent.tgid.to(u64).add(2));
+      put(2, $.copyText($.struct(Text).text, nowhere.comm).lt(0).toU32());
+      $.copy($.struct(Text).text, $.view($.bpf_get_current_task(), Task).comm, { else: () => $.return(0) });
+      put(3, 3);
+      $.copy($.struct(Text).text, nowhere.comm, { else: () => $.return(0) });
+      put(4, 4);
+    });
+    expect(found.slice(0, 5)).toEqual([1n, 2n, 1n, 3n, 0n]);
+  });
+
+  test("a null pointer is found by its address, also before a typed one is followed", async () => {
+    const Mm = kernelLayout("mm_struct", { total_vm: u64 });
+    const Bios = kernelLayout("bio_list", { head: u64 });
+    const WithMm = kernelLayout("task_struct", {
+      mm: pointer(Mm),
+      bio_list: pointer(Bios),
+      group_leader: pointer(Task),
+    });
+    const { found, pid } = await atExec(($, put) => {
+      const task = $.view($.bpf_get_current_task_btf(), WithMm);
+      const { mm, bio_list, group_leader } = task;
+      $.if($.address(bio_list).eq(0), () => put(3, 3)).else(() => put(3, bio_list.head));
+      $.if($.address(mm).ne(0), () => put(0, mm.total_vm));
+      put(1, group_leader.tgid.to(u64));
+      const again = $.view($.address(group_leader), Task); // the same by helpers
+      put(2, again.tgid.to(u64));
+    });
+    expect(found.slice(1, 4)).toEqual([BigInt(pid), BigInt(pid), 3n]);
+    expect(found[0]).toBeGreaterThan(100n); // pages
+  });
+
+  test("up the ancestors in loops of every form", async () => {
+    const { parent } = ancestors();
+    const Up = kernelLayout("task_struct", { tgid: s32, real_parent: u64 });
+    const { found } = await atExec(($, put) => {
+      for (const [index, as] of (["unroll", "loop", "iterator", "bpf_loop"] as const).entries()) {
+        const at = $.let(u64, $.bpf_get_current_task());
+        $.for(2, () => void at.set($.view(at, Up).real_parent), { as });
+        put(index, $.view(at, Up).tgid.to(u64));
+      }
+    });
+    expect(found.slice(0, 4)).toEqual([parent, parent, parent, parent].map(BigInt));
+  });
 });
