@@ -121,10 +121,10 @@ install_npm_packages() {
   command -v npm >/dev/null || die "npm is missing: the npm packages cannot be installed" \
     "install npm with your package manager (Debian and Ubuntu: apt-get install npm)"
   say "installing the npm packages of package-lock.json (npm ci)"
-  # The development packages are needed whatever NODE_ENV says. Install scripts stay off (.npmrc): koffi and esbuild
-  # ship their binaries as packages.
+  # The development packages are needed whatever NODE_ENV says. Install scripts stay off: koffi and esbuild ship their
+  # binaries as packages. (Not in .npmrc, where it would also keep `npm pack` from building.)
   # npm's own patience with a dead network is ten minutes.
-  run_quietly npm ci --include=dev --no-audit --no-fund --no-progress \
+  run_quietly npm ci --include=dev --ignore-scripts --no-audit --no-fund --no-progress \
     --fetch-retries=2 --fetch-retry-mintimeout=1000 --fetch-retry-maxtimeout=5000 ||
     die "npm ci failed: the npm packages are not installed" "is the network up? \`npm ci\` shows more"
   write_stamp

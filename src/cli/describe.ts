@@ -9,7 +9,8 @@ export function describeDeployed(deployed: Deployed): readonly string[] {
   const again = replaced.session === undefined ? "" : ", in the place of what was there";
   return [
     `${pc.bold(device.name)}: ${pc.green("up")}${again}`,
-    row("XDP", `program ${xdp.progId}, ${xdp.mode}${xdp.fallback === undefined ? "" : ` (${xdp.fallback})`}`),
+    row("XDP", `program ${xdp.progId}, ${xdp.mode}`),
+    ...(xdp.fallback === undefined ? [] : [row("", pc.dim(xdp.fallback))]),
     row(
       "TC",
       tcBackend === undefined

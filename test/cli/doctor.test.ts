@@ -154,7 +154,7 @@ describe("the capabilities", () => {
   test("none", () => {
     expect(lines(checkCapabilities({ held: new Set(), userNamespace: false }))).toEqual([
       "fail the process lacks CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON",
-      "-> Run it as root (sudo). Only `dump` needs no privileges.",
+      "-> Run `up` as root (sudo).",
     ]);
   });
 

@@ -1,9 +1,6 @@
-import { CLONE_NEWNET } from "../../syscall/constants.ts";
-import { check } from "../../syscall/errno.ts";
 import { linuxSyscalls } from "../../syscall/ffi.ts";
 import { NetlinkSocket } from "../../syscall/netlink.ts";
-import { openNetns } from "../../syscall/netns.ts";
-import type { Syscalls } from "../../syscall/syscalls.ts";
+import { enterNetns } from "../context.ts";
 import { examineDevice } from "../doctor/device.ts";
 import { type Finding, read } from "../doctor/finding.ts";
 import { checkEthtool, isInstalled } from "../doctor/machine/ethtool.ts";
@@ -31,7 +28,7 @@ export function doctor(interfaces: readonly string[], flags: DoctorFlags): void 
 function examine(names: readonly string[], netns: string | undefined): Report {
   const sys = linuxSyscalls();
   const machine = examineMachine(sys);
-  const entered = read(() => enterNetns(sys, netns));
+  const entered = read(() => netns === undefined || enterNetns(sys, netns));
   if ("unknown" in entered) return { machine: [...machine, noEntry(netns, entered.unknown)], interfaces: {} };
   using route = NetlinkSocket.route(sys);
   const enter = enterCommand(netns);
@@ -41,12 +38,6 @@ function examine(names: readonly string[], netns: string | undefined): Report {
     () => isInstalled("ethtool"),
   );
   return { machine: [...machine, ...advice], interfaces: Object.fromEntries(interfaces) };
-}
-
-function enterNetns(sys: Syscalls, netns: string | undefined): void {
-  if (netns === undefined) return;
-  using target = openNetns(sys, netns.includes("/") ? { path: netns } : { name: netns });
-  check(sys.setns(target.number, CLONE_NEWNET), "setns(CLONE_NEWNET)", { to: netns });
 }
 
 function noEntry(netns: string | undefined, reason: string): Finding {

@@ -39,11 +39,12 @@ function describe({ interface: name, xdp, tc, tcBackend, cpuMap, pins }: Interfa
 }
 
 function describeCpuMap({ id, entries }: CpuMapStatus): readonly string[] {
-  return entries.map(({ cpu, qsize, progId, thread }, index) => {
+  const lines = entries.map(({ cpu, qsize, progId, thread }) => {
     const program = progId === 0 ? "" : `, program ${progId}`;
     const running = thread === undefined ? pc.yellow("no thread") : `${thread.name} (pid ${thread.pid})`;
-    return row(index === 0 ? `CPU map ${id}` : "", `core ${cpu}: queue ${qsize}${program}, ${running}`);
+    return row("", `core ${cpu}: queue ${qsize}${program}, ${running}`);
   });
+  return [row("CPU map", `map ${id}`), ...lines];
 }
 
 function ids({ id, tag }: { readonly id: number; readonly tag: string }): string {

@@ -9,7 +9,7 @@ import { type Link, linkByIndex } from "../../syscall/rtnetlink.ts";
 import type { Syscalls } from "../../syscall/syscalls.ts";
 import { hasClsact } from "../../syscall/tc-netlink.ts";
 import type { UndoStack } from "../undo.ts";
-import { type Session, xdpPrograms } from "./session.ts";
+import { type AttachedTc, type Session, xdpPrograms } from "./session.ts";
 
 // Every change here pushes its undo step before it is made, and the step looks at what is really attached: a call that the
 // kernel obeyed and whose answer was lost is taken back, too.
@@ -38,9 +38,10 @@ export function placeTc(
   const { sys, route, previous, undo } = context;
   const what = `TC ${hook} of ${device.name}`;
   const list = backend.name === "clsact" ? "clsact" : "tcx";
-  const old = previous?.tc.find(
+  const found = previous?.tc.find(
     (one) => one.ifindex === device.index && one.hook === hook && one.list === list,
   );
+  const old = found && attachmentOf(found);
   const progId = program.info().id;
   // Replaced, it would be gone: it must last until there is no way back to it.
   const before = old && keepOpen(undo, BpfProgram.fromId(old.progId, { sys }));
@@ -90,6 +91,11 @@ export function removeLeftovers(context: PlaceContext, placed: readonly TcAttach
   for (const ifindex of previous.facts.madeClsact) {
     if (!keepsList(ifindex, "clsact")) deleteClsactIfEmpty(route, ifindex);
   }
+}
+
+/** Without what is known about its program, which is about to be another one. */
+function attachmentOf({ program: _, ...attachment }: AttachedTc): TcAttachment {
+  return attachment;
 }
 
 function keepOpen(undo: UndoStack, program: BpfProgram | undefined): BpfProgram | undefined {

@@ -38,8 +38,7 @@ export function chooseXdpMode(
   const cause = lostChecksums(sys, route, device);
   if (asked === "native") {
     const warning =
-      cause &&
-      `${device.name}: native XDP will lose UDP and TCP packets, while ping works: ${cause}. \`doctor ${device.name}\` tells the cure.`;
+      cause && `${device.name}: native XDP will lose UDP and TCP packets, while ping works: ${cause}`;
     return { mode: asked, frags, ...(warning === undefined ? {} : { warning }) };
   }
   if (cause !== undefined) {
@@ -57,7 +56,7 @@ function lostChecksums(sys: Syscalls, route: NetlinkSocket, device: Link): strin
   const trap = vethChecksumTrap(sys, route, device);
   if (trap === undefined || trap === "unknown" || !trap.offload) return undefined;
   const peer = `${trap.peer.link.name}${trap.netnsName === undefined ? "" : ` in namespace ${trap.netnsName}`}`;
-  return `the peer ${peer} leaves UDP and TCP checksums to the hardware`;
+  return `the peer ${peer} leaves checksums to the hardware (\`doctor ${device.name}\` tells the cure)`;
 }
 
 /** The largest packet that may arrive: a veth sends what its peer's MTU allows. */

@@ -91,7 +91,7 @@ describeKernel("what up refuses", () => {
     expect(await run(command, ...args, "--netns", "no-such-netns")).toEqual({
       code: 1,
       stdout: "",
-      stderr: `error: open failed: ENOENT (No such file or directory) [path=/run/netns/no-such-netns]
+      stderr: `error: there is no network namespace 'no-such-netns'
   \`ip netns list\` shows the names there are.
 `,
     });
@@ -102,7 +102,7 @@ describeKernel("what up refuses", () => {
     expect([code, stdout]).toEqual([1, ""]);
     expect(stderr).toBe(
       "error: this takes root: the process lacks CAP_SYS_ADMIN and CAP_NET_ADMIN\n" +
-        "  Run it again with sudo. Only `dump` needs no privileges.\n",
+        "  Run it again with sudo. `dump`, `doctor` and `features` do without.\n",
     );
   });
 

@@ -30,6 +30,9 @@ describeKernel("a second up", () => {
         const { deployed } = await up(net, { tc, ...overrides });
         expect(deployed[0]?.replaced).toEqual({ session: expect.any(Number) });
         const [after, now] = [objectsOf(await status(net)), kernelView(net)];
+        const told = [deployed[0]?.xdp, ...(deployed[0]?.tc ?? [])].map((one) => one?.progId);
+        expect(after.programs).toEqual(expect.arrayContaining(told));
+        expect(JSON.stringify(deployed[0]?.tc)).not.toContain('"mapIds"'); // nothing of the programs that were replaced
         for (const id of after.programs) expect(before.programs).not.toContain(id);
         for (const id of after.maps) expect(before.maps).not.toContain(id);
         expect(now).toMatchObject({

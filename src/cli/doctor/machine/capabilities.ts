@@ -31,7 +31,7 @@ export function checkCapabilities({ held, userNamespace }: CapabilityFacts): rea
       level: "fail",
       check,
       what: `the process lacks ${missing.join(", ")}`,
-      fix: "Run it as root (sudo). Only `dump` needs no privileges.",
+      fix: "Run `up` as root (sudo).",
     });
   }
   if (userNamespace) {
