@@ -18,8 +18,11 @@ export interface PacketLoad {
    *
    * @example
    * ```ts
-   * const ip = $.packet.load(ethhdr.size, iphdr, { else: () => $.return(0) });
-   * $.if(ip.protocol.eq(IPPROTO_UDP), () => $.return($.ctx.len));
+   * const onlyUdp = socketFilter("only_udp", ($) => {
+   *   const ip = $.packet.load(0, iphdr, { else: () => $.return(0) });
+   *   $.if(ip.protocol.ne(IPPROTO_UDP), () => $.return(0));
+   *   return $.return($.ctx.len);
+   * });
    * ```
    */
   load<L extends Layout>(offset: Operand<"u32">, layout: L, options: OrElse): View<L, "stack">;
@@ -35,9 +38,13 @@ export interface PacketStore {
    *
    * @example
    * ```ts
-   * const ip = $.packet.load(ethhdr.size, iphdr, pass);
-   * ip.tos.set(0);
-   * $.packet.store(ethhdr.size, ip, pass);
+   * const renumber = tc("renumber", ($) => {
+   *   const next = { else: () => $.return(TC_ACT_UNSPEC) };
+   *   const eth = $.packet.load(0, ethhdr, next);
+   *   eth.h_source.at(5).set(7);
+   *   $.packet.store(0, eth, next);
+   *   return $.return(TC_ACT_UNSPEC);
+   * });
    * ```
    */
   store(offset: Operand<"u32">, from: Addressable, options: OrElse): void;

@@ -27,8 +27,12 @@ export interface PacketMeta {
    *
    * @example
    * ```ts
-   * const meta = $.packet.meta(Meta, { else: () => $.return(TC_ACT_UNSPEC) });
-   * $.ctx.mark.set(meta.flow);
+   * const Meta = struct("meta", { flow: u32 });
+   * const use = tc("use", ($) => {
+   *   const meta = $.packet.meta(Meta, { else: () => $.return(TC_ACT_UNSPEC) });
+   *   $.ctx.mark.set(meta.flow);
+   *   return $.return(TC_ACT_UNSPEC);
+   * });
    * ```
    */
   meta<L extends Layout>(layout: L, options: OrElse): View<L, "packet">;
@@ -45,10 +49,12 @@ export interface XdpMeta extends PacketMeta {
    *
    * @example
    * ```ts
-   * const Meta = struct("meta", { flow: u32, seen: u32 });
-   * const meta = $.packet.adjustMeta(Meta, pass);
-   * $.assign(meta, { flow: 7, seen: 1 });
-   * const eth = $.packet.take(ethhdr, pass);
+   * const Meta = struct("meta", { flow: u32 });
+   * const note = xdp("note", ($) => {
+   *   const meta = $.packet.adjustMeta(Meta, { else: () => $.return(XDP_PASS) });
+   *   meta.flow.set($.ctx.rx_queue_index);
+   *   return $.return(XDP_PASS);
+   * });
    * ```
    */
   adjustMeta<L extends Layout>(layout: L, options: OrElse): View<L, "packet">;

@@ -21,8 +21,14 @@ export interface XdpMoves {
    *
    * @example
    * ```ts
-   * $.packet.adjustHead(-vlan_hdr.size, pass); // room for a VLAN tag
-   * const eth = $.packet.take(ethhdr, pass);
+   * const decapsulate = xdp("decapsulate", ($) => {
+   *   const pass = { else: () => $.return(XDP_PASS) };
+   *   const ip = $.packet.take(struct("outer", { eth: ethhdr, ip: iphdr }, { packed: true }), pass).ip;
+   *   $.if(ip.protocol.ne(4), pass.else); // IPIP
+   *   $.packet.adjustHead(iphdr.size, pass);
+   *   $.assign($.packet.take(ethhdr, { else: () => $.return(XDP_DROP) }), { h_proto: 0x0800 });
+   *   return $.return(XDP_PASS);
+   * });
    * ```
    */
   adjustHead(delta: Operand<"s32">, options: OrElse): void;
@@ -33,7 +39,10 @@ export interface XdpMoves {
    *
    * @example
    * ```ts
-   * $.packet.adjustTail(-4, pass); // without its last four bytes
+   * const withoutTrailer = xdp("without_trailer", ($) => {
+   *   $.packet.adjustTail(-4, { else: () => $.return(XDP_DROP) });
+   *   return $.return(XDP_PASS);
+   * });
    * ```
    */
   adjustTail(delta: Operand<"s32">, options: OrElse): void;
@@ -49,8 +58,13 @@ export interface PacketPull {
    *
    * @example
    * ```ts
-   * $.packet.pull(ethhdr.size + iphdr.size, ok);
-   * const eth = $.packet.take(ethhdr, ok);
+   * const firstHundred = tc("first_hundred", ($) => {
+   *   const next = { else: () => $.return(TC_ACT_UNSPEC) };
+   *   $.packet.pull(100, next);
+   *   const last = $.packet.take(struct("bytes", { before: bytes(99), last: u8 }), next).last;
+   *   $.ctx.mark.set(last);
+   *   return $.return(TC_ACT_UNSPEC);
+   * });
    * ```
    */
   pull(bytes: Operand<"u32">, options: OrElse): void;
@@ -69,7 +83,10 @@ export interface SkbMoves extends PacketPull {
    *
    * @example
    * ```ts
-   * $.packet.changeTail($.ctx.len.sub(4), ok); // without its last four bytes
+   * const withoutTrailer = tc("without_trailer", ($) => {
+   *   $.packet.changeTail($.ctx.len.sub(4), { else: () => $.return(TC_ACT_SHOT) });
+   *   return $.return(TC_ACT_UNSPEC);
+   * });
    * ```
    */
   changeTail(length: Operand<"u32">, options: OrElse): void;
@@ -79,7 +96,11 @@ export interface SkbMoves extends PacketPull {
    *
    * @example
    * ```ts
-   * $.packet.adjustRoom(udphdr.size, { at: "network", ...ok }); // behind the IP header
+   * const roomForUdp = tc("room_for_udp", ($) => {
+   *   const shot = { else: () => $.return(TC_ACT_SHOT) };
+   *   $.packet.adjustRoom(udphdr.size, { at: "network", ...shot }); // behind the IP header
+   *   return $.return(TC_ACT_UNSPEC);
+   * });
    * ```
    */
   adjustRoom(delta: Operand<"s32">, options: RoomOptions): void;

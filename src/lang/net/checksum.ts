@@ -25,8 +25,15 @@ export interface WithPacket {
  *
  * @example
  * ```ts
- * const pseudo = $.struct(pseudohdr, { saddr: ip.saddr, daddr: ip.daddr, protocol: 17, length: udp.len });
- * udp.check.set(checksum($, pseudo, udp, query)); // with udp.check 0 before
+ * const Answer = struct("answer", { icmp: icmphdr, data: bytes(56) });
+ * const answerPing = xdp("answer_ping", ($) => {
+ *   const pass = { else: () => $.return(XDP_PASS) };
+ *   $.packet.skip(ethhdr.size + iphdr.size);
+ *   const answer = $.packet.take(Answer, pass);
+ *   $.assign(answer.icmp, { type: 0, checksum: 0 });
+ *   answer.icmp.checksum.set(checksum($, answer));
+ *   return $.return(XDP_PASS);
+ * });
  * ```
  */
 export function checksum($: WithPacket, ...pieces: readonly AnyView[]): Val<"be16"> {
@@ -50,7 +57,13 @@ export function checksum($: WithPacket, ...pieces: readonly AnyView[]): Val<"be1
  *
  * @example
  * ```ts
- * ip.check.set(ipv4Checksum($, ip));
+ * const build = xdp("build", ($) => {
+ *   $.packet.skip(ethhdr.size);
+ *   const ip = $.packet.take(iphdr, { else: () => $.return(XDP_PASS) });
+ *   $.assign(ip, { version: 4, ihl: 5, ttl: 64 });
+ *   ip.check.set(ipv4Checksum($, ip));
+ *   return $.return(XDP_PASS);
+ * });
  * ```
  */
 export function ipv4Checksum($: WithPacket, ip: View<typeof iphdr, Memory>): Val<"be16"> {
@@ -70,7 +83,14 @@ export function ipv4Checksum($: WithPacket, ip: View<typeof iphdr, Memory>): Val
  * @param to - the value after: one of the same kind, or a constant.
  * @example
  * ```ts
- * csum.csum.set(updatedChecksum($, csum.csum, key.key, newKey));
+ * const Gre = struct("gre", { base: gre_base_hdr, sum: gre_csum, key: gre_key });
+ * const renumber = xdp("renumber", ($) => {
+ *   $.packet.skip(ethhdr.size + iphdr.size);
+ *   const { sum, key } = $.packet.take(Gre, { else: () => $.return(XDP_PASS) });
+ *   sum.csum.set(updatedChecksum($, sum.csum, key.key, 7));
+ *   key.key.set(7);
+ *   return $.return(XDP_PASS);
+ * });
  * ```
  */
 export function updatedChecksum<K extends "be16" | "be32", const To>(

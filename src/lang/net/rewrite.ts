@@ -88,9 +88,15 @@ export interface RewriteOptions {
  * @throws LangError where addresses change and no header with a checksum over them is given, without `noTransport`.
  * @example
  * ```ts
- * const { ip } = parseIpv4($, pass);
- * const udp = $.packet.take(udphdr, pass);
- * rewrite($, { ip, udp }, { ip: { daddr: to.addr, ttl: ip.ttl.sub(1) }, udp: { dest: to.port } });
+ * const nat = xdp("nat", ($) => {
+ *   const pass = { else: () => $.return(XDP_PASS) };
+ *   $.packet.skip(ethhdr.size);
+ *   const { ip, protocol } = parseIpv4($, pass);
+ *   $.if(protocol.ne(IPPROTO_UDP), pass.else);
+ *   const udp = $.packet.take(udphdr, pass);
+ *   rewrite($, { ip, udp }, { ip: { daddr: 0x0a4d0001, ttl: ip.ttl.sub(1) }, udp: { dest: 5353 } });
+ *   return $.return(XDP_PASS);
+ * });
  * ```
  */
 export function rewrite<const H extends Headers>(

@@ -1,13 +1,14 @@
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, expect, test } from "vitest";
-import type { MapDef, Program } from "../../../src/asm/index.ts";
-import type { Layout } from "../../../src/btf/layout/index.ts";
-import { BpfMap, BpfProgram, RingBuffer } from "../../../src/kernel/index.ts";
-import { skbContext } from "../../../src/lang/index.ts";
+import { type MapDef, mapDef, type Program } from "../../../src/asm/index.ts";
+import { type Layout, u32, u64 } from "../../../src/btf/layout/index.ts";
+import { attachTcxLink, attachXdpLink, BpfMap, BpfProgram, RingBuffer } from "../../../src/kernel/index.ts";
+import { skbContext, TC_ACT_UNSPEC, tc } from "../../../src/lang/index.ts";
 import { codeBlocks } from "../../docs/markdown.ts";
 import { ROOT, writeBlocks } from "../../docs/page.ts";
-import { ethernet, ipv4, ipv6, payload, tcp, udp, vlan } from "../../lang/packets.ts";
+import { checksum, ethernet, ipv4, ipv6, payload, tcp, udp, vlan } from "../../lang/packets.ts";
+import { inNetns } from "../../support/in-netns.ts";
 import { createTestNet } from "../../support/netns.ts";
 import { describeKernel } from "../../support/privileges.ts";
 import { runBlock } from "./support.ts";
@@ -93,6 +94,67 @@ describeKernel(PAGE, () => {
       expect([run(udpTo(53, { options })), run(udpTo(54, { options }))]).toEqual([DROP, PASS]);
     }
     expect(run(udpTo(53, { ihl: 4 }))).toBe(PASS);
+  });
+
+  test("6: bytes that cannot be read directly", async () => {
+    const { markRequests, eraseRequests, onlyUdp } = await block<{
+      markRequests: Program<"sched_cls">;
+      eraseRequests: Program<"sched_cls">;
+      onlyUdp: Program<"socket_filter">;
+    }>("requests.ts");
+    const request = (text: string): Uint8Array =>
+      packets(0x0800, ipv4(6, tcp(4000, 80, 0x18, new TextEncoder().encode(text)), { options: 4 }));
+    using marking = BpfProgram.load(markRequests);
+    const mark = (data: Uint8Array): number => {
+      const { ctx } = marking.testRun({ data, ctx: new Uint8Array(skbContext.size) });
+      return new DataView(ctx.buffer, ctx.byteOffset).getUint32(skbContext.offset.mark, true);
+    };
+    expect([request("GET /"), request("PUT /"), request("GET"), udpTo(80)].map(mark)).toEqual([80, 0, 0, 0]);
+    using erasing = BpfProgram.load(eraseRequests);
+    const { data } = erasing.testRun({ data: request("GET /") });
+    expect([...data.subarray(-5)]).toEqual([0, 0, 0, 0, 0x2f]);
+    using filtering = BpfProgram.load(onlyUdp);
+    const kept = [udpTo(53), request("GET /")].map((packet) => filtering.testRun({ data: packet }).retval);
+    expect(kept).toEqual([0xffff, 0]);
+  });
+
+  test("6: checksums", async () => {
+    const { natXdp, natTc } = await block<{ natXdp: Program<"xdp">; natTc: Program<"sched_cls"> }>("nat.ts");
+    const to = (destination: number, port: number, ttl: number): Uint8Array => {
+      const packet = packets(0x0800, ipv4(17, udp(4000, port, payload(21), 0), { destination, ttl }));
+      const covered = Uint8Array.from([...packet.subarray(26, 34), 0, 17, 0, 29, ...packet.subarray(34)]);
+      new DataView(packet.buffer).setUint16(40, checksum(covered));
+      return packet;
+    };
+    for (const nat of [natXdp, natTc]) {
+      using prog = BpfProgram.load(nat);
+      const run = (data: Uint8Array): number[] => [...prog.testRun({ data }).data];
+      expect(run(to(0xcb007107, 53, 64))).toEqual([...to(0x0a4d0001, 5353, 63)]);
+      expect(run(to(0xcb007108, 53, 64))).toEqual([...to(0xcb007108, 53, 64)]);
+    }
+  });
+
+  test("6: metadata", async () => {
+    const { note, use } = await block<{ note: Program<"xdp">; use: Program<"sched_cls"> }>("metadata.ts");
+    const marked = mapDef({ name: "marked", type: "array", key: u32, value: u64, maxEntries: 2 });
+    const count = tc("count", ($) => {
+      const packets = $.lookup(marked, $.ctx.mark, { else: () => $.return(TC_ACT_UNSPEC) });
+      $.atomic.add(packets, 1);
+      return $.return(TC_ACT_UNSPEC);
+    });
+    using map = BpfMap.create(marked);
+    using noting = BpfProgram.load(note);
+    using marking = BpfProgram.load(use);
+    using counting = BpfProgram.load(count, { maps: [map] });
+    await using net = await createTestNet();
+    using first = inNetns(net.inside.path, () => attachTcxLink(marking, "eth0", { hook: "ingress" }));
+    using _then = inNetns(net.inside.path, () =>
+      attachTcxLink(counting, "eth0", { hook: "ingress", after: first }),
+    );
+    expect(await net.ping({ count: 2 })).toMatchObject({ received: 2 });
+    using _xdp = inNetns(net.inside.path, () => attachXdpLink(noting, "eth0"));
+    expect(await net.ping({ count: 3 })).toMatchObject({ received: 3 });
+    expect([map.get(0), map.get(1)]).toEqual([2n, 3n]); // queue 0, plus 1
   });
 
   test("7: maps", async () => {
