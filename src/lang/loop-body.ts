@@ -22,7 +22,7 @@ export interface LoopBlocks {
   /** On to the next turn, and out of the loop. */
   readonly next: IrBlock;
   readonly out: IrBlock;
-  /** Whether the body becomes a function of its own. */
+  /** Whether the body must become a function of its own. */
   readonly outlined: boolean;
 }
 
@@ -46,11 +46,6 @@ export function recordLeave(recorder: Recorder, how: "break" | "continue"): void
 /** Ends a path of the function with a value. */
 export function recordReturn(recorder: Recorder, value: IrValue): Exit {
   checkRecords(recorder, new Set(), "before this path ends");
-  for (let { loop } = recorder; loop !== undefined; loop = loop.outer) {
-    loop.cleanUp?.();
-    // From the body of such a loop the function itself returns behind the loop, and cleans up there.
-    if (loop.outlined) break;
-  }
   end(recorder, { kind: "return", value, source: here() });
   return undefined as unknown as Exit;
 }
@@ -66,7 +61,8 @@ export function loopBody(recorder: Recorder, blocks: LoopBlocks, body: () => unk
     outlined,
     scope: recorder.scope,
     used: undefined,
-    cleanUp: undefined,
+    releases: false,
+    inner: { insns: 0, forks: 0 },
     leave: (how) => jump(recorder, how === "break" ? out : next),
   };
   recorder.loop = loop;

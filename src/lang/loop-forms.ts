@@ -1,7 +1,7 @@
 import { bpf_loop } from "../uapi/helpers.ts";
 import { compare } from "./arithmetic.ts";
 import { effectsOf } from "./ir/effects.ts";
-import type { IrBlock, IrCall, IrNode, IrParam, IrSlot, IrValue } from "./ir/ir.ts";
+import type { IrBlock, IrCall, IrNode, IrParam, IrSlot, IrValue, IrVar } from "./ir/ir.ts";
 import { checkEpoch, leaveLoop, loopBody, recordReturn } from "./loop-body.ts";
 import { outline } from "./outline.ts";
 import {
@@ -17,6 +17,7 @@ import {
   newBlock,
   newSlot,
   newVariable,
+  type PathState,
   pathState,
   type Recorder,
   restore,
@@ -49,22 +50,51 @@ export function recordUnrolled(recorder: Recorder, count: number, body: Turn): v
   leaveLoop(recorder, before, loops);
 }
 
-/** Records a loop in the program's own control flow; the verifier follows each turn (kernel 5.3). */
-export function recordCounted(recorder: Recorder, count: IrValue, max: number, body: Turn): void {
-  const index = newVariable("index");
-  const [into, next, out] = [
-    newBlock(recorder, "loop"),
-    newBlock(recorder, "next"),
-    newBlock(recorder, "done"),
-  ];
-  set(recorder, index, constant(0));
+/** The body of a loop, recorded once, in no form yet. */
+export interface Turns {
+  /** The block that led to the loop, and the state there. */
+  readonly from: IrBlock;
+  readonly before: PathState;
+  /** Where a turn starts, where it goes on to the next one, and where it leaves the loop. */
+  readonly into: IrBlock;
+  readonly next: IrBlock;
+  readonly out: IrBlock;
+  /** The turn's number, which is not set yet. */
+  readonly index: IrVar;
+  readonly loop: Loop;
+  /** How many blocks and objects of the stack frame the function had before. */
+  readonly blocks: number;
+  readonly slots: number;
+}
+
+/**
+ * Records the body of a loop, so that it can be made into any form then.
+ *
+ * @param outlined - whether it will become a function of its own, come what may.
+ */
+export function recordTurns(recorder: Recorder, outlined: boolean, body: Turn): Turns {
+  const { fn } = recorder;
   const from = currentBlock(recorder);
   const before = pathState(recorder);
-  goOnWhileBelow(recorder, constant(0), count, max, into, out);
-  const loop = loopBody(recorder, { into, from, next, out, outlined: false }, () =>
+  const [blocks, slots] = [fn.blocks.length, fn.slots.length];
+  const index = newVariable("index");
+  const into = newBlock(recorder, "turn");
+  const next: IrBlock = { hint: "next", nodes: [], end: undefined };
+  const out: IrBlock = { hint: "done", nodes: [], end: undefined };
+  const loop = loopBody(recorder, { into, from, next, out, outlined }, () =>
     body(makeVal(recorder, "u32", get(recorder, index))),
   );
   checkEpoch(loop, before);
+  return { from, before, into, next, out, index, loop, blocks, slots };
+}
+
+/** Makes a loop in the program's own control flow; the verifier follows each turn (kernel 5.3). */
+export function makeCounted(recorder: Recorder, turns: Turns, count: IrValue, max: number): void {
+  const { from, before, into, next, out, index, loop } = turns;
+  recorder.fn.blocks.push(next, out);
+  recorder.block = from;
+  set(recorder, index, constant(0));
+  goOnWhileBelow(recorder, constant(0), count, max, into, out);
   recorder.block = next;
   const plusOne = emit(recorder, {
     kind: "binary",
@@ -101,88 +131,69 @@ function goOnWhileBelow(
   );
 }
 
-/** Records a loop over the kernel's number iterator (kernel 6.4): the verifier follows few turns, however many there are. */
-export function recordIterated(recorder: Recorder, count: IrValue, max: number, body: Turn): void {
+/** Makes a loop over the kernel's number iterator (kernel 6.4): the verifier follows few turns, however many there are. */
+export function makeIterated(recorder: Recorder, turns: Turns, count: IrValue, max: number): void {
+  const { from, before, into, next, out, index, loop } = turns;
+  const { fn } = recorder;
+  const body = fn.blocks.slice(turns.blocks);
+  fn.blocks.push(next, out);
+  recorder.block = from;
   const iterator = newSlot(recorder, "iterator", 8, 8, false); // struct bpf_iter_num
-  const turns = atMost(recorder, count, max);
-  callIterator(recorder, "bpf_iter_num_new", iterator, [constant(0), turns]);
-  const [head, into, out] = [
-    newBlock(recorder, "loop"),
-    newBlock(recorder, "turn"),
-    newBlock(recorder, "done"),
-  ];
-  const from = currentBlock(recorder);
-  const before = pathState(recorder);
+  emit(recorder, callIterator("new", iterator, [constant(0), atMost(recorder, count, max)]));
+  const head = newBlock(recorder, "loop");
   jump(recorder, head);
   recorder.block = head;
-  const address = callIterator(recorder, "bpf_iter_num_next", iterator, []);
+  const address = emit(recorder, callIterator("next", iterator, []));
   branch(recorder, { kind: "compare", op: "eq", width: 64, a: address, b: constant(0) }, out, into);
-  const loop = loopBody(recorder, { into, from, next: head, out, outlined: false }, () => {
-    if (recorder.loop !== undefined) {
-      recorder.loop.cleanUp = () => callIterator(recorder, "bpf_iter_num_destroy", iterator, []);
-    }
-    const index = emit(recorder, {
-      kind: "load",
-      size: 4,
-      signed: false,
-      base: address,
-      offset: 0,
-      memory: "any",
-      volatile: false,
-      pointer: undefined,
-      source: here(),
-    });
-    return body(makeVal(recorder, "u32", index));
-  });
-  checkEpoch(loop, before);
+  const number: IrValue = {
+    kind: "load",
+    size: 4,
+    signed: false,
+    base: address,
+    offset: 0,
+    memory: "any",
+    volatile: false,
+    pointer: undefined,
+    source: here(),
+  };
+  into.nodes.unshift(number, { kind: "set", variable: index, value: number, source: here() });
+  // Whoever leaves the function from inside gives the iterator back first.
+  for (const { nodes, end } of body)
+    if (end?.kind === "return") nodes.push(callIterator("destroy", iterator, []));
+  recorder.block = next;
+  jump(recorder, head);
   recorder.block = out;
   leaveLoop(recorder, before, [loop]);
-  callIterator(recorder, "bpf_iter_num_destroy", iterator, []);
+  emit(recorder, callIterator("destroy", iterator, []));
 }
 
-function callIterator(
-  recorder: Recorder,
-  name: "bpf_iter_num_new" | "bpf_iter_num_next" | "bpf_iter_num_destroy",
-  iterator: IrSlot,
-  args: readonly IrValue[],
-): IrCall {
-  return emit(recorder, {
+function callIterator(what: "new" | "next" | "destroy", iterator: IrSlot, args: readonly IrValue[]): IrCall {
+  return {
     kind: "call",
-    callee: { kind: "kfunc", name },
+    callee: { kind: "kfunc", name: `bpf_iter_num_${what}` },
     args: [frame(iterator), ...args],
     reads: ["stack"],
     writes: ["stack"],
     removable: false,
     pure: false,
-    pointer: name === "bpf_iter_num_next" ? "memory" : undefined,
+    pointer: what === "next" ? "memory" : undefined,
     source: here(),
-  });
+  };
 }
 
-/**
- * Records a loop whose body is a function that the kernel calls (`bpf_loop`, kernel 5.17). The body is recorded here as any
- * other, and taken out then.
- */
-export function recordFunctionLoop(recorder: Recorder, count: IrValue, max: number, body: Turn): void {
+/** Makes a loop whose body is a function that the kernel calls (`bpf_loop`, kernel 5.17). */
+export function makeFunctionLoop(recorder: Recorder, turns: Turns, count: IrValue, max: number): void {
   const { fn, build } = recorder;
-  const turns = atMost(recorder, count, max);
-  const from = currentBlock(recorder);
-  const before = pathState(recorder);
-  const [firstBlock, firstSlot] = [fn.blocks.length, fn.slots.length];
+  const { from, before, into, next, out, loop } = turns;
+  const blocks = fn.blocks.splice(turns.blocks);
+  const slots = fn.slots.splice(turns.slots);
   const index: IrParam = { kind: "param", index: 0, pointer: undefined, source: here() };
   const context: IrParam = { kind: "param", index: 1, pointer: "stack", source: here() };
-  const into = newBlock(recorder, "turn");
-  const next: IrBlock = { hint: "next", nodes: [], end: undefined };
-  const out: IrBlock = { hint: "stop", nodes: [], end: undefined };
-  const loop = loopBody(recorder, { into, from, next, out, outlined: true }, () =>
-    body(makeVal(recorder, "u32", index)),
-  );
-  checkEpoch(loop, before);
-  const blocks = fn.blocks.splice(firstBlock);
-  const slots = fn.slots.splice(firstSlot);
+  into.nodes.unshift({ kind: "set", variable: turns.index, value: index, source: here() });
   const name = `${fn.name.replace(/[^A-Za-z0-9_]/g, "_").replace(/^(?=\d)/, "_")}_turn${build.loops++}`;
   const part = outline(fn, { name, blocks, slots, next, out, index, context });
   recorder.block = from;
+  const calls = atMost(recorder, count, max);
   fn.slots.push(part.slot);
   append(recorder, part.before);
   const address = emit(recorder, {
@@ -195,7 +206,7 @@ export function recordFunctionLoop(recorder: Recorder, count: IrValue, max: numb
   emit(recorder, {
     kind: "call",
     callee: { kind: "helper", helper: bpf_loop },
-    args: [turns, address, part.slot.size === 0 ? constant(0) : frame(part.slot), constant(0)],
+    args: [calls, address, part.slot.size === 0 ? constant(0) : frame(part.slot), constant(0)],
     reads: ["stack", ...effects.reads],
     writes: ["stack", ...effects.writes],
     removable: false,

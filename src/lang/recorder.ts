@@ -94,10 +94,12 @@ export interface Loop {
   scope: Scope;
   /** Packet memory that was taken before the loop and is used in it. */
   used: Region | undefined;
-  /** What must be done before a `$.return` from inside of it. */
-  cleanUp: (() => void) | undefined;
-  /** Whether its body becomes a function of its own: what is inside leaves it through a return. */
+  /** Whether its body must become a function of its own: it cannot give back then what was acquired outside. */
   readonly outlined: boolean;
+  /** Whether its body gives back what was acquired outside, so that it cannot become a function. */
+  releases: boolean;
+  /** What the loops inside cost the verifier beyond what stands there once. */
+  readonly inner: { insns: number; forks: number };
   /** The state of each path that left it with `$.break`. */
   readonly breaks: PathState[];
   /** Ends the path: out of the loop, or on to the next turn. */

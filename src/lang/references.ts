@@ -43,7 +43,9 @@ export function closeReference(recorder: Recorder, reference: OpenRecord): void 
 /** Refuses to give back in the body of a `bpf_loop` what is from before the loop: the kernel wants it done in the same function. */
 export function checkOwnReference(recorder: Recorder, reference: OpenRecord, how: string): void {
   for (let { loop } = recorder; loop !== undefined; loop = loop.outer) {
-    if (!loop.outlined || !loop.open.has(reference)) continue;
+    if (!loop.open.has(reference)) continue;
+    loop.releases = true;
+    if (!loop.outlined) continue;
     throw new LangError(
       `${reference.name} is from before a loop whose body is a function (bpf_loop), and is ${how} in it`,
       here(),

@@ -1,6 +1,6 @@
 import * as bpf from "../../uapi/bpf.ts";
 import type { IrSlot } from "../ir/ir.ts";
-import { FRAME, type MachineBlock, type MachineInsn, type Reg } from "./machine.ts";
+import { FRAME, type MachineBlock, type MachineInsn, type Reg, ways } from "./machine.ts";
 
 /** r0 to r9. */
 const COLOURS = 10;
@@ -53,11 +53,6 @@ function liveOut(blocks: readonly MachineBlock[]): Map<MachineBlock, Set<Reg>> {
     }
   }
   return out;
-}
-
-function ways(block: MachineBlock): readonly MachineBlock[] {
-  const to = block.insns.flatMap((insn) => insn.to ?? []);
-  return block.next === undefined ? to : [...to, block.next];
 }
 
 function interference(blocks: readonly MachineBlock[]): Graph {

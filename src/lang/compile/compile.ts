@@ -6,8 +6,10 @@ import type { IrFunction, IrSlot, IrTarget } from "../ir/ir.ts";
 import { allocate } from "./allocate.ts";
 import { layOut } from "./layout.ts";
 import type { MachineBlock, MachineInsn } from "./machine.ts";
+import { mergeTails } from "./merge-tails.ts";
 import { optimise } from "./optimise.ts";
 import { select } from "./select.ts";
+import { type Pressure, tidySpills } from "./spill-slots.ts";
 import { toSingleAssignment } from "./ssa.ts";
 
 /** What the kernel gives a function and those that it calls, together. */
@@ -21,7 +23,7 @@ const MAX_FRAMES = 8;
  * Compiles a function, and those that it calls, into blocks of instructions. The graph is used up.
  *
  * @throws LangError for what cannot be compiled: a variable that may not have been set, a stack frame above 512 bytes,
- * functions that call themselves.
+ * be it for more values at once than there are registers and room for, functions that call themselves.
  */
 export function compile(entry: IrFunction, target: IrTarget): readonly Block[] {
   const compiled = compileFunction(entry, target, { subprograms: new Map(), active: new Set() });
@@ -59,7 +61,8 @@ function compileFunction(fn: IrFunction, target: IrTarget, context: Context): Co
   toSingleAssignment(fn);
   optimise(fn);
   const { blocks, registers } = select(fn, target);
-  const spills = allocate(blocks, registers);
+  const spills = tidySpills(blocks, allocate(blocks, registers));
+  mergeTails(blocks);
   const placed = layOut(blocks);
   const slots = placeSlots(fn, placed, spills);
   const names = nameBlocks(placed);
@@ -127,12 +130,12 @@ function calledOf(fn: IrFunction, target: IrTarget, context: Context): Called {
 function placeSlots(
   fn: IrFunction,
   blocks: readonly MachineBlock[],
-  spills: readonly IrSlot[],
+  spills: { readonly slots: readonly IrSlot[]; readonly pressure: Pressure },
 ): ReadonlyMap<IrSlot, number> {
   const used = new Set(blocks.flatMap(({ insns }) => insns.flatMap(({ slot }) => slot ?? [])));
   const offsets = new Map<IrSlot, number>();
   let top = 0;
-  for (const slot of [...spills, ...fn.slots.filter(({ scratch }) => !scratch)]) {
+  for (const slot of [...spills.slots, ...fn.slots.filter(({ scratch }) => !scratch)]) {
     if (!used.has(slot)) continue;
     top = down(top, slot);
     offsets.set(slot, top);
@@ -154,6 +157,15 @@ function placeSlots(
     }
   }
   if (lowest < -STACK_SIZE) {
+    const inSpills = spills.slots.length * 8;
+    if (-lowest - inSpills <= STACK_SIZE) {
+      const { values, source } = spills.pressure;
+      throw new LangError(
+        `'${fn.name}' needs ${values} values at once that find no register, and ${-lowest} bytes of stack with them; a program has ${STACK_SIZE}`,
+        source,
+        "Most of them are alive at this line: compute values where they are used, or keep them in a per-CPU array map.",
+      );
+    }
     const largest = [...offsets.keys()].reduce((a, b) => (b.size > a.size ? b : a));
     throw new LangError(
       `'${fn.name}' needs ${-lowest} bytes of stack, and a program has ${STACK_SIZE}`,

@@ -25,7 +25,7 @@ export function layOut(blocks: readonly MachineBlock[]): MachineBlock[] {
     ) {
       placed.add(block);
       order.push(block);
-      preferUnplaced(block, placed);
+      preferSide(block, placed);
     }
   };
   place(entry);
@@ -67,11 +67,15 @@ function dropIdleJump(block: MachineBlock): void {
   if (last?.to !== undefined && last.to === block.next) block.insns.pop();
 }
 
-/** Where the way on is placed already and the jump's target is not, the condition is turned round. */
-function preferUnplaced(block: MachineBlock, placed: ReadonlySet<MachineBlock>): void {
+/**
+ * Turns the condition round, so that the jump's target comes first: where the way on is placed already, and where the target
+ * goes on to it, as the body of an `if` without `else` does. Either saves a jump.
+ */
+function preferSide(block: MachineBlock, placed: ReadonlySet<MachineBlock>): void {
   const last = block.insns.at(-1);
   const { next } = block;
-  if (last?.to === undefined || next === undefined || !placed.has(next) || placed.has(last.to)) return;
+  if (last?.to === undefined || next === undefined || placed.has(last.to)) return;
+  if (!placed.has(next) && !runsInto(last.to, next, placed)) return;
   const inverted = INVERSE.get(last.fields.code & 0xf0);
   if (inverted === undefined) return;
   const turned: MachineInsn = {
@@ -81,6 +85,16 @@ function preferUnplaced(block: MachineBlock, placed: ReadonlySet<MachineBlock>):
   };
   block.next = last.to;
   block.insns[block.insns.length - 1] = turned;
+}
+
+/** Whether a block, and those that it goes on to, would be placed right in front of another. */
+function runsInto(from: MachineBlock, to: MachineBlock, placed: ReadonlySet<MachineBlock>): boolean {
+  const seen = new Set<MachineBlock>();
+  for (let at = from.next; at !== undefined && !placed.has(at) && !seen.has(at); at = at.next) {
+    if (at === to) return true;
+    seen.add(at);
+  }
+  return false;
 }
 
 // jeq/jne, jgt/jle, jge/jlt, jsgt/jsle, jsge/jslt.

@@ -41,3 +41,9 @@ export interface MachineBlock {
   /** How many loops it is in. */
   readonly depth: number;
 }
+
+/** Where a block may go next. */
+export function ways(block: MachineBlock): readonly MachineBlock[] {
+  const to = block.insns.flatMap((insn) => insn.to ?? []);
+  return block.next === undefined ? to : [...to, block.next];
+}

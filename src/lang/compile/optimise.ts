@@ -1,6 +1,7 @@
 import type { IrBlock, IrEnd, IrFunction, IrLoad, IrNode, IrValue, MemoryClass } from "../ir/ir.ts";
 import { possibleBits, upTo } from "./bits.ts";
 import { dominators, predecessors, reachable, simplifyFlow } from "./cfg.ts";
+import { removeDeadStores } from "./dead-stores.ts";
 import { holds, number, simplify } from "./fold.ts";
 import { endOperands, mapEndOperands, mapOperands, operands } from "./operands.ts";
 import { removeTrivialPhis } from "./ssa.ts";
@@ -11,7 +12,14 @@ export function optimise(fn: IrFunction): void {
   for (let round = 0; round < 8; round++) {
     simplifyFlow(fn);
     removeTrivialPhis(fn);
-    const changed = [rewrite(fn), decideBranches(fn), strengthenChecks(fn), returnEarly(fn), removeDead(fn)];
+    const changed = [
+      rewrite(fn),
+      decideBranches(fn),
+      strengthenChecks(fn),
+      returnEarly(fn),
+      removeDead(fn),
+      removeDeadStores(fn),
+    ];
     if (!changed.includes(true)) break;
   }
   narrowStores(fn);
