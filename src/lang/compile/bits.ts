@@ -29,11 +29,9 @@ export function possibleBits(value: IrValue, depth = 6): bigint {
           return upTo(Math.max(bitLength(a), bitLength(b)) + 1) & limit;
         case "mul":
           return upTo(bitLength(a) + bitLength(b)) & limit;
-        case "div":
-        case "mod":
-          return upTo(bitLength(a));
+        // Divisions and shifts by an unknown number tell the verifier nothing, though they make numbers smaller.
         case "rsh":
-          return count === undefined ? upTo(bitLength(a)) : a >> count;
+          return count === undefined ? limit : a >> count;
         case "lsh":
           return count === undefined ? limit : (a << count) & limit;
         default:

@@ -59,7 +59,7 @@ interface Called extends Compiled {
 function compileFunction(fn: IrFunction, target: IrTarget, context: Context): Compiled {
   context.active.add(fn);
   toSingleAssignment(fn);
-  optimise(fn);
+  optimise(fn, target);
   const { blocks, registers } = select(fn, target);
   const spills = tidySpills(blocks, allocate(blocks, registers));
   mergeTails(blocks);

@@ -158,7 +158,7 @@ function combineAdds(node: IrBinary, a: IrValue, right: bigint): IrValue {
   return op === "sub" ? { ...node, op: "add", b: number(BigInt.asUintN(width, by)) } : node;
 }
 
-const LOWER_HALVES: ReadonlySet<BinaryOp> = new Set(["add", "sub", "mul"]);
+const LOWER_HALVES: ReadonlySet<BinaryOp> = new Set(["add", "sub", "mul", "and", "or", "xor"]);
 
 function simplifyUnary(node: IrUnary): IrValue {
   const { op, width, a } = node;
@@ -168,6 +168,16 @@ function simplifyUnary(node: IrUnary): IrValue {
   if (op === "zext32" && a.kind === "binary" && LOWER_HALVES.has(a.op) && a.pointer === undefined) {
     return { ...a, width: 32 };
   }
+  if (op === "zext32" && a.kind === "binary" && a.op === "lsh" && a.b.kind === "const" && a.b.value < 32n) {
+    return { ...a, width: 32 };
+  }
+  if (op === "zext32" && a.kind === "unary" && (a.op === "neg" || a.op === "sext8" || a.op === "sext16")) {
+    return { ...a, width: 32 };
+  }
+  // What was extended to 32 bits is extended to 64 at once.
+  if (op === "sext32" && width === 64 && a.kind === "unary" && (a.op === "sext8" || a.op === "sext16")) {
+    return { ...a, width: 64 };
+  }
   if (op === "sext32" && possibleBits(a) <= 0x7fff_ffffn) return a;
   if (op === "sext16" && possibleBits(a) <= 0x7fffn) return a;
   if (op === "sext8" && possibleBits(a) <= 0x7fn) return a;
@@ -175,6 +185,27 @@ function simplifyUnary(node: IrUnary): IrValue {
   if (op === (LITTLE_ENDIAN ? "le32" : "be32") && possibleBits(a) <= upTo(32)) return a;
   return node;
 }
+
+/** A simpler value whose lower `bits` are the same, for whoever looks at those only. */
+export function lowerBits(value: IrValue, bits: number): IrValue {
+  const { kind, pointer } = value;
+  if (pointer !== undefined) return value;
+  if (kind === "unary" && value.a.pointer === undefined) {
+    const kept = EXTENDS.get(value.op);
+    return kept !== undefined && kept >= bits ? lowerBits(value.a, bits) : value;
+  }
+  if (kind !== "binary" || value.op !== "and" || value.b.kind !== "const") return value;
+  const mask = upTo(bits);
+  return (value.b.value & mask) === mask && value.a.pointer === undefined ? lowerBits(value.a, bits) : value;
+}
+
+/** How many bits the extensions keep as they are. */
+const EXTENDS: ReadonlyMap<UnaryOp, number> = new Map([
+  ["zext32", 32],
+  ["sext32", 32],
+  ["sext16", 16],
+  ["sext8", 8],
+]);
 
 /** A constant. */
 export function number(value: bigint): IrConst {

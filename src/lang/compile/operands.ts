@@ -1,4 +1,4 @@
-import type { IrBlock, IrNode, IrValue } from "../ir/ir.ts";
+import type { IrBlock, IrFunction, IrNode, IrValue } from "../ir/ir.ts";
 
 /** The values that a node uses. */
 export function operands(node: IrNode): readonly IrValue[] {
@@ -71,4 +71,15 @@ export function mapEndOperands(block: IrBlock, map: (value: IrValue) => IrValue)
     end.a = map(end.a);
     end.b = map(end.b);
   } else if (end?.kind === "return") end.value = map(end.value);
+}
+
+/** How often each value is used. */
+export function countUses(fn: Pick<IrFunction, "blocks">): Map<IrValue, number> {
+  const uses = new Map<IrValue, number>();
+  const count = (value: IrValue): void => void uses.set(value, (uses.get(value) ?? 0) + 1);
+  for (const block of fn.blocks) {
+    for (const node of block.nodes) for (const value of operands(node)) count(value);
+    for (const value of endOperands(block)) count(value);
+  }
+  return uses;
 }

@@ -1,14 +1,15 @@
-import type { IrBlock, IrEnd, IrFunction, IrLoad, IrNode, IrValue, MemoryClass } from "../ir/ir.ts";
+import type { IrBlock, IrEnd, IrFunction, IrLoad, IrNode, IrTarget, IrValue, MemoryClass } from "../ir/ir.ts";
 import { possibleBits, upTo } from "./bits.ts";
 import { dominators, predecessors, reachable, simplifyFlow } from "./cfg.ts";
 import { removeDeadStores } from "./dead-stores.ts";
 import { holds, number, simplify } from "./fold.ts";
+import { narrow } from "./narrow.ts";
 import { endOperands, mapEndOperands, mapOperands, operands } from "./operands.ts";
 import { removeTrivialPhis } from "./ssa.ts";
 import { swap } from "./swap.ts";
 
 /** Makes a function in single assignments smaller and faster, until nothing changes any more. */
-export function optimise(fn: IrFunction): void {
+export function optimise(fn: IrFunction, target: IrTarget): void {
   for (let round = 0; round < 8; round++) {
     simplifyFlow(fn);
     removeTrivialPhis(fn);
@@ -25,6 +26,8 @@ export function optimise(fn: IrFunction): void {
   narrowStores(fn);
   removeDead(fn);
   simplifyFlow(fn);
+  narrow(fn, target);
+  removeDead(fn);
 }
 
 /** A store of two bytes writes the lower two of its value, whatever is above: masks that cut no more than that go. */

@@ -19,7 +19,7 @@ import type {
 } from "../ir/ir.ts";
 import { loopDepths } from "./cfg.ts";
 import { FIRST_VIRTUAL, FRAME, type MachineBlock, type MachineInsn, type Reg } from "./machine.ts";
-import { endOperands, operands } from "./operands.ts";
+import { countUses } from "./operands.ts";
 
 /** Chooses instructions for a function in single assignments. Registers are virtual, but for those that calls fix. */
 export function select(
@@ -394,16 +394,6 @@ export function select(
       else copy(out, regOf(phi), temporary, phi.source);
     }
   }
-}
-
-function countUses(fn: IrFunction): Map<IrValue, number> {
-  const uses = new Map<IrValue, number>();
-  const count = (value: IrValue): void => void uses.set(value, (uses.get(value) ?? 0) + 1);
-  for (const block of fn.blocks) {
-    for (const node of block.nodes) for (const value of operands(node)) count(value);
-    for (const value of endOperands(block)) count(value);
-  }
-  return uses;
 }
 
 /** A constant as a store instruction takes it: 8-byte stores extend 32 bits by their sign. */

@@ -21,7 +21,7 @@ for (const isa of [3, 4] as const) {
         const fn = functionOf(statements);
         toSingleAssignment(fn);
         expect(interpret(fn, bytes)).toEqual(expected);
-        optimise(fn);
+        optimise(fn, { isa });
         expect(interpret(fn, bytes)).toEqual(expected);
         expect(execute(compile(functionOf(statements), { isa }), bytes)).toEqual(expected);
       }),

@@ -1,8 +1,8 @@
 import { setSourceCapture } from "../../../src/asm/index.ts";
-import { BpfProgram } from "../../../src/kernel/index.ts";
-import { type Fuzzed, generate, KINDS, type Kind, randomFrom, type Stmt } from "./ast.ts";
-import { build, packetOf, type Way } from "./build.ts";
-import { evaluate, wrap } from "./evaluate.ts";
+import { BpfMap, BpfProgram } from "../../../src/kernel/index.ts";
+import { type Fuzzed, generate, hasLoop, KINDS, type Kind, randomFrom } from "./ast.ts";
+import { build, maps as defs } from "./build.ts";
+import { evaluate, packetOf, type Way, wrap } from "./evaluate.ts";
 
 /** A program on which the kernel and the evaluator do not agree, or that does not load. */
 export interface Disagreement {
@@ -10,13 +10,31 @@ export interface Disagreement {
   readonly what: string;
 }
 
+/** The maps of all programs, which set what they use at their start. */
+class Maps {
+  readonly #inner: BpfMap;
+  readonly all: readonly BpfMap[];
+
+  constructor() {
+    const outer = BpfMap.create(defs.outer);
+    this.#inner = BpfMap.create(defs.inner);
+    outer.set(0, this.#inner as never);
+    this.all = [BpfMap.create(defs.cells), outer];
+  }
+
+  [Symbol.dispose](): void {
+    for (const map of [...this.all, this.#inner]) map.close();
+  }
+}
+
 /** Runs the random programs of some seeds in the kernel, each on a few inputs, and compares with the evaluator. */
 export function compareSeeds(first: number, count: number, stop = 5): readonly Disagreement[] {
   const found: Disagreement[] = [];
+  using maps = new Maps();
   const capturing = setSourceCapture(false);
   try {
     for (let seed = first; seed < first + count && found.length < stop; seed++) {
-      const what = compareSeed(seed);
+      const what = compareProgram(maps, seed, generate(seed));
       if (what !== undefined) found.push({ seed, what });
     }
   } finally {
@@ -25,29 +43,32 @@ export function compareSeeds(first: number, count: number, stop = 5): readonly D
   return found;
 }
 
-function compareSeed(seed: number): string | undefined {
-  const fuzzed = generate(seed);
-  const more: readonly Way[] = hasLoop(fuzzed.body) ? ["iterator", "bpf_loop", "functions"] : ["functions"];
+/** Compares one program, on the inputs of a seed; gives what does not agree. */
+export function compareOne(seed: number, fuzzed: Fuzzed): string | undefined {
+  using maps = new Maps();
+  return compareProgram(maps, seed, fuzzed);
+}
+
+function compareProgram(maps: Maps, seed: number, fuzzed: Fuzzed): string | undefined {
+  const more: readonly Way[] = hasLoop(fuzzed.body)
+    ? ["iterator", "bpf_loop", "functions", "chosen"]
+    : ["functions"];
   const second = more[seed % more.length] as Way;
-  return compareBuild(seed, fuzzed, "plain") ?? compareBuild(seed, fuzzed, second);
+  return compareBuild(maps, seed, fuzzed, "plain") ?? compareBuild(maps, seed, fuzzed, second);
 }
 
-function hasLoop(body: readonly Stmt[]): boolean {
-  return body.some(
-    (stmt) => stmt.is === "for" || (stmt.is === "if" && (hasLoop(stmt.body) || hasLoop(stmt.else ?? []))),
-  );
-}
-
-function compareBuild(seed: number, fuzzed: Fuzzed, way: Way): string | undefined {
+function compareBuild(maps: Maps, seed: number, fuzzed: Fuzzed, way: Way): string | undefined {
   try {
-    const program = BpfProgram.load(build(fuzzed, way));
+    const program = BpfProgram.load(build(fuzzed, way), { maps: maps.all });
     try {
       for (let turn = 0; turn < 3; turn++) {
         const inputs = inputsOf(seed * 8 + turn);
-        const expected = evaluate(fuzzed, inputs);
-        const { retval } = program.testRun({ data: packetOf(inputs) });
-        if (retval !== expected)
-          return `${way}, turn ${turn}: the kernel gives ${retval}, the evaluator ${expected}`;
+        const expected = evaluate(fuzzed, inputs, way);
+        const { retval, data } = program.testRun({ data: packetOf(inputs) });
+        if (retval !== expected.retval)
+          return `${way}, turn ${turn}: the kernel gives ${retval}, the evaluator ${expected.retval}`;
+        if (Buffer.compare(data, expected.packet) !== 0)
+          return `${way}, turn ${turn}: the kernel leaves another packet than the evaluator`;
       }
       return undefined;
     } finally {
