@@ -34,7 +34,7 @@ export function allocate(blocks: readonly MachineBlock[], registers: number): re
 type Graph = Map<Reg, Set<Reg>>;
 
 /** Which registers hold something at the end of each block. */
-function liveOut(blocks: readonly MachineBlock[]): Map<MachineBlock, Set<Reg>> {
+export function liveOut(blocks: readonly MachineBlock[]): Map<MachineBlock, Set<Reg>> {
   const liveIn = new Map<MachineBlock, Set<Reg>>();
   const out = new Map<MachineBlock, Set<Reg>>(blocks.map((block) => [block, new Set()]));
   for (let changed = true; changed; ) {

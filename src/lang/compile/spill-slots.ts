@@ -1,6 +1,7 @@
 import type { SourceRef } from "../../asm/source-position.ts";
 import * as bpf from "../../uapi/bpf.ts";
 import type { IrSlot } from "../ir/ir.ts";
+import { liveOut as liveRegisters } from "./allocate.ts";
 import { type MachineBlock, type MachineInsn, type Reg, ways } from "./machine.ts";
 
 /** Where most of the values that found no register are alive at once. */
@@ -49,6 +50,8 @@ export function tidySpills(
       return slot === undefined || slot === insn.slot ? insn : { ...insn, slot };
     });
   }
+  for (const block of blocks) reuseRegisters(block, known);
+  dropUselessLoads(blocks, known);
   return { slots: [...new Set(shared.values())], pressure };
 }
 
@@ -63,12 +66,13 @@ function isStore(insn: MachineInsn, spills: ReadonlySet<IrSlot>): insn is SpillI
   return insn.slot !== undefined && spills.has(insn.slot) && !isLoad(insn, spills);
 }
 
-/** A load of what a register holds already becomes a copy, or nothing. */
+/** A load of what a register holds already becomes a copy, or nothing; a store of what is there already goes away. */
 function reuseRegisters(block: MachineBlock, spills: ReadonlySet<IrSlot>): void {
   const held = new Map<IrSlot, Reg>();
   block.insns = block.insns.flatMap((insn): readonly MachineInsn[] => {
     const from = isLoad(insn, spills) ? held.get(insn.slot) : undefined;
     if (from !== undefined && from === insn.dst) return [];
+    if (isStore(insn, spills) && held.get(insn.slot) === insn.src) return [];
     for (const reg of insn.defs) for (const [slot, by] of held) if (by === reg) held.delete(slot);
     if (isStore(insn, spills)) held.set(insn.slot, insn.src as Reg);
     else if (isLoad(insn, spills)) {
@@ -81,6 +85,23 @@ function reuseRegisters(block: MachineBlock, spills: ReadonlySet<IrSlot>): void 
     }
     return [insn];
   });
+}
+
+/** Loads into registers that nobody looks at any more. */
+function dropUselessLoads(blocks: readonly MachineBlock[], spills: ReadonlySet<IrSlot>): void {
+  const out = liveRegisters(blocks);
+  for (const block of blocks) {
+    const live = new Set(out.get(block));
+    block.insns = block.insns
+      .toReversed()
+      .filter((insn) => {
+        if (isLoad(insn, spills) && !live.has(insn.dst as Reg)) return false;
+        for (const reg of insn.defs) live.delete(reg);
+        for (const reg of insn.uses) live.add(reg);
+        return true;
+      })
+      .reverse();
+  }
 }
 
 /** The places that are loaded from behind the end of each block, before they are stored to. */
