@@ -309,12 +309,12 @@ refused(
 );
 
 refused(
-  "a piece of 3 bytes stands in front of another one in a checksum",
-  "Checksums add up words of two bytes: only the last piece may have an odd number of bytes.",
+  "a piece of 3 bytes stands in front of something else in a checksum",
+  "Checksums add up words of two bytes: only what comes last may have an odd number of bytes.",
   () => {
     xdp("odd", ($) => {
       const { first, rest } = $.packet.take(struct("pieces", { first: bytes(3), rest: bytes(4) }), pass($));
-      checksum($, first, rest); // here
+      checksum($, [first, rest]); // here
       return $.return(XDP_PASS);
     });
   },

@@ -237,7 +237,7 @@ describe("checksums", () => {
     // @ts-expect-error Type 'HostVal<"u32">' is not assignable to type
     rewrite($, { ip, udp }, { ip: { daddr: queue } });
     // @ts-expect-error Property 'packet' is missing in type
-    checksum($lookup, ip);
+    checksum($lookup, [ip]);
     // @ts-expect-error a be16 is not a be32: they have different widths or byte orders
     updatedChecksum($, ip.check, ip.saddr, udp.dest);
   });

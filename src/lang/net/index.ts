@@ -4,7 +4,16 @@
  */
 
 export { type ArpMessage, arp_eth_ipv4, arphdr, parseArp } from "./arp.ts";
-export { checksum, ipv4Checksum, updatedChecksum, type WithPacket } from "./checksum.ts";
+export {
+  type ChecksumOptions,
+  type ChecksumRest,
+  checksum,
+  ipv4Checksum,
+  pseudo6hdr,
+  pseudohdr,
+  updatedChecksum,
+  type WithPacket,
+} from "./checksum.ts";
 export { ESP_IN_UDP_PORT, ip_auth_hdr, ip_esp_hdr } from "./esp.ts";
 export { type EthernetFrame, type EthernetOptions, ethhdr, parseEthernet } from "./ethernet.ts";
 export { GENEVE_PORT, type GenevePacket, geneve_opt, genevehdr, parseGeneve } from "./geneve.ts";

@@ -1,9 +1,9 @@
 import { type ArrayLayout, array, type BytesLayout, bytes } from "../../btf/layout/array.ts";
 import { be16, be32, u8, u16, u32 } from "../../btf/layout/scalar.ts";
 import { type StructLayout, struct } from "../../btf/layout/struct.ts";
-import type { Cond, Exit, HostVal, Var } from "../value.ts";
+import type { Cond, HostVal, Var } from "../value.ts";
 import type { View } from "../view-types.ts";
-import type { Otherwise, PacketParser } from "./parser.ts";
+import { type Otherwise, type PacketParser, skipFromStart } from "./parser.ts";
 import { wireBits } from "./wire-bits.ts";
 import type { Be16, Be32, Bits, U8 } from "./wire-types.ts";
 
@@ -144,17 +144,3 @@ export function parseIpv6($: PacketParser, options: Ipv6Options): Ipv6Packet {
   });
   return { ip, protocol, fragment: frag.ne(0), laterFragment: frag.has(IP6_OFFSET) };
 }
-
-/**
- * Goes over so many bytes by counting from the packet's beginning anew. To the verifier all places that are reached like this
- * are one; with a skip it would know for each place which headers lie before it, and so follow every sequence of headers that
- * there can be, and everything behind each of them.
- */
-function skipFromStart($: PacketParser, bytes: HostVal<"u32"> | number, otherwise: () => Exit): void {
-  const offset = $.packet.offset().add(bytes);
-  $.packet.rewind();
-  $.packet.skip(offset, { else: otherwise, max: MAX_OFFSET });
-}
-
-/** Half of what the verifier lets packet pointers be moved by: some is left for what follows. */
-const MAX_OFFSET = 0x7fff;

@@ -40,3 +40,21 @@ export interface ParserIf {
 
 /** What happens where a packet is too short, or is not what it says it is. */
 export type Otherwise = OrElse;
+
+/**
+ * Goes over so many bytes by counting from the packet's beginning anew. To the verifier all places that are reached like this
+ * are one; with a skip it would know for each place which headers lie before it, and so follow every sequence of headers that
+ * there can be, and everything behind each of them.
+ */
+export function skipFromStart(
+  $: PacketParser,
+  bytes: HostVal<"u32"> | number,
+  otherwise: Otherwise["else"],
+): void {
+  const offset = $.packet.offset().add(bytes);
+  $.packet.rewind();
+  $.packet.skip(offset, { else: otherwise, max: MAX_OFFSET });
+}
+
+/** Half of what the verifier lets packet pointers be moved by: some is left for what follows. */
+const MAX_OFFSET = 0x7fff;

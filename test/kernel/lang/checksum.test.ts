@@ -23,6 +23,8 @@ import {
   ipv4Checksum,
   ipv6hdr,
   parseIpv4,
+  pseudo6hdr,
+  pseudohdr,
   rewrite,
   tcphdr,
   udphdr,
@@ -387,7 +389,7 @@ describeKernel("checksums", () => {
       const head = struct("head", { check: be16, first: bytes(6), rest: bytes(size) }, { packed: true });
       const body: Body = ($, drop) => {
         const { check, first, rest } = $.packet.take(head, drop);
-        check.set(checksum($, first, rest));
+        check.set(checksum($, [first, rest]));
       };
       using loaded = BpfProgram.load(make(body));
       for (let n = 0; n < 20; n++) {
@@ -418,6 +420,57 @@ describeKernel("checksums", () => {
       const header = after.slice(14, 34);
       expect([n, packets.checksum(header)]).toEqual([n, 0]);
     }
+  });
+
+  const families = kinds.flatMap((kind) => [false, true].map((v6) => ({ ...kind, v6 })));
+  test.each(families)("$kind, IPv6 $v6: of a UDP datagram of any length, up to a limit", ({ make, v6 }) => {
+    const body: Body = ($, drop) => {
+      $.packet.take(ethhdr, drop);
+      const ip = v6 ? undefined : $.packet.take(iphdr, drop);
+      const ip6 = v6 ? $.packet.take(ipv6hdr, drop) : undefined;
+      const udp = $.packet.take(udphdr, drop);
+      const { len } = udp;
+      udp.check.set(0);
+      const pseudo =
+        ip !== undefined
+          ? $.struct(pseudohdr, { saddr: ip.saddr, daddr: ip.daddr, protocol: 17, length: len })
+          : $.struct(pseudo6hdr, {
+              saddr: ip6?.saddr ?? [],
+              daddr: ip6?.daddr ?? [],
+              length: len.toHost().to(be32),
+              nexthdr: 17,
+            });
+      const rest = { bytes: len.toHost().sub(8), max: 700, ...drop };
+      udp.check.set(checksum($, [pseudo, udp], { rest, neverZero: true }));
+      $.if(
+        $.packet.offset().ne(
+          len
+            .toHost()
+            .to(u32)
+            .add(v6 ? 54 : 34),
+        ),
+        drop.else,
+      );
+    };
+    using loaded = BpfProgram.load(make(body));
+    const random = packets.randomNumbers(11);
+    for (const length of [0, 1, 2, 3, 4, 5, 63, 64, 65, 66, 67, 127, 128, 191, 640, 699, 700]) {
+      for (const trailer of [0, 1, 70]) {
+        const data = Uint8Array.from({ length }, () => random(256));
+        const inner = packets.udp(7, 8, data, 1);
+        const packet = v6
+          ? packets.ethernet(ETH_P_IPV6, packets.ipv6(17, inner))
+          : packets.ethernet(ETH_P_IP, packets.ipv4(17, inner));
+        sum(packet, IPPROTO_UDP, v6);
+        const given = Uint8Array.from([...packet, ...packets.payload(trailer)]);
+        const { data: after } = loaded.testRun({ data: given });
+        expect([length, trailer, hex(after)]).toEqual([length, trailer, hex(given)]);
+      }
+    }
+    // What is longer than the limit, or says that it is longer than the packet, goes the other way.
+    const refused = loaded.testRun({ data: longer(v6, 701, 0) }).retval;
+    expect([refused, loaded.testRun({ data: longer(v6, 100, 1) }).retval]).toEqual([refused, refused]);
+    expect(loaded.testRun({ data: longer(v6, 100, 0) }).retval).not.toBe(refused);
   });
 
   test("one value after another, for other protocols", () => {
@@ -541,4 +594,13 @@ describeKernel("real sockets take rewritten packets", () => {
 
 function hex(data: Uint8Array): string {
   return Buffer.from(data).toString("hex");
+}
+
+/** A datagram whose length field says more than there is. */
+function longer(v6: boolean, length: number, by: number): Uint8Array {
+  const inner = packets.udp(7, 8, packets.payload(length), 1);
+  new DataView(inner.buffer).setUint16(4, 8 + length + by);
+  return v6
+    ? packets.ethernet(ETH_P_IPV6, packets.ipv6(17, inner))
+    : packets.ethernet(ETH_P_IP, packets.ipv4(17, inner));
 }
