@@ -1,8 +1,16 @@
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { assemble, mapDef } from "../../src/asm/index.ts";
-import { struct, u32 } from "../../src/btf/layout/index.ts";
-import { type LangOptions, type LoopForm, XDP_PASS, type XdpScope, xdp } from "../../src/lang/index.ts";
+import { struct, u8, u32 } from "../../src/btf/layout/index.ts";
+import {
+  type HostVal,
+  type LangOptions,
+  type LoopForm,
+  type Var,
+  XDP_PASS,
+  type XdpScope,
+  xdp,
+} from "../../src/lang/index.ts";
 import { refusal } from "./refusal.ts";
 
 const refused = (body: () => unknown): string => refusal(fileURLToPath(import.meta.url), body);
@@ -42,6 +50,114 @@ describe("how a loop is made", () => {
 
   test.each(["unroll", "loop", "iterator", "bpf_loop"] as const)("as it was asked for: %s", (as) => {
     expect(formOf(looping(5, as, { kernel: "6.4" }))).toBe(as === "unroll" ? "unroll" : as);
+  });
+});
+
+describe("how a loop is made, by what a turn costs the verifier", () => {
+  type Body = ($: XdpScope, index: HostVal<"u32">, sum: Var<"u32">) => unknown;
+  /** So many branches that come together again, by what only the running program knows. */
+  const forking =
+    (count: number): Body =>
+    ($, index, sum) => {
+      for (let n = 0; n < count; n++) $.if(sum.has(1 << n), () => sum.set(sum.mul(3).xor(index)));
+    };
+  const straight =
+    (count: number): Body =>
+    (_, index, sum) => {
+      for (let n = 0; n < count; n++) sum.set(sum.mul(3).xor(index));
+    };
+  const leaving =
+    (count: number): Body =>
+    ($, index, sum) => {
+      for (let n = 0; n < count; n++) $.if(sum.eq(n * 77), () => $.break());
+      sum.set(sum.add(index));
+    };
+  const chosen = (turns: number, body: Body, kernel: "5.10" | "5.17" | "6.4"): string =>
+    formOf(
+      xdp(
+        "looping",
+        ($) => {
+          const sum = $.let(u32, $.bpf_get_prandom_u32());
+          $.for(turns, (index) => void body($, index, sum));
+          return $.return(sum);
+        },
+        { kernel },
+      ),
+    );
+
+  test.each([
+    ["4096 turns of a few instructions", 4096, straight(4), "loop"],
+    ["1000 of more", 1000, straight(50), "loop"],
+    ["4000 of more", 4000, straight(50), "iterator"],
+    ["few turns, whatever is in them", 8, forking(20), "loop"],
+    ["32 turns with 2 forks", 32, forking(2), "loop"],
+    ["33 turns with 2 forks", 33, forking(2), "iterator"],
+    ["1024 turns with 4 ways out", 1024, leaving(4), "loop"],
+    ["1025 turns with 4 ways out", 1025, leaving(4), "iterator"],
+  ] as const)("%s", (_, turns, body, form) => {
+    expect(chosen(turns, body, "6.4")).toBe(form);
+    expect(chosen(turns, body, "5.17")).toBe(form === "iterator" ? "bpf_loop" : form);
+    // There is no other way on older kernels.
+    expect(chosen(turns, body, "5.10")).toBe("loop");
+  });
+
+  test("the turns of an inner loop count", () => {
+    const nested =
+      (inner: number): Body =>
+      ($, index, sum) =>
+        $.for(inner, () => void forking(1)($, index, sum), { as: "loop" });
+    expect(chosen(10, nested(6), "6.4")).toBe("loop");
+    expect(chosen(10, nested(7), "6.4")).toBe("iterator");
+  });
+
+  test("a loop stays one where each turn is another one for the verifier", () => {
+    const one = struct("one", { value: u8 });
+    const packets = xdp(
+      "packets",
+      ($) => {
+        const sum = $.let(u32, 0);
+        $.for(200, () => {
+          const { value } = $.packet.take(one, { else: () => $.break() });
+          $.if(value.has(1), () => sum.set(sum.add(value.to(u32))));
+        });
+        return $.return(sum);
+      },
+      { kernel: "6.4" },
+    );
+    expect(formOf(packets)).toBe("loop");
+    // A counter of constant steps, which decides something.
+    const counting: Body = ($, index, sum) => {
+      const counter = $.let(u32, 0);
+      $.for(100, () => {
+        forking(2)($, index, sum);
+        $.if(counter.lt(50), () => sum.set(sum.add(7)));
+        counter.set(counter.add(1));
+      });
+    };
+    expect(chosen(1, counting, "6.4")).toBe("loop");
+  });
+
+  test("a record from before the loop that its body submits keeps it from becoming a function", () => {
+    const event = struct("event", { at: u32 });
+    const ring = mapDef({ name: "ring", type: "ringbuf", maxEntries: 4096 });
+    const program = xdp(
+      "record",
+      ($) => {
+        const sum = $.let(u32, $.bpf_get_prandom_u32());
+        const record = $.reserve(ring, event, { else: () => $.return(XDP_PASS) });
+        $.for(100, (index) => {
+          forking(2)($, index, sum);
+          $.if(sum.eq(9), () => {
+            $.submit(record);
+            return $.return(XDP_PASS);
+          });
+        });
+        $.submit(record);
+        return $.return(sum);
+      },
+      { kernel: "5.17" },
+    );
+    expect(formOf(program)).toBe("loop");
   });
 });
 
