@@ -53,6 +53,7 @@ export {
 } from "./kfunc.ts";
 export type { HostKind, ScalarKind, SignedKind, UnsignedKind, WireKind } from "./kind.ts";
 export type { ForOptions, LoopForm, LoopOptions, WhileOptions } from "./loop.ts";
+export type { MapObjects } from "./map-objects.ts";
 export type { Atomic, KeyOf, MissingOptions, ValueOf, ValueView } from "./maps.ts";
 export type { OutputOptions, Outputs, PerfOutputOptions, RingOutputOptions } from "./output.ts";
 export type { Packet, PacketOptions } from "./packet.ts";

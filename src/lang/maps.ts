@@ -33,7 +33,9 @@ export type UpdateType = Exclude<LookupType, "array_of_maps" | "hash_of_maps">;
 /** A compile-time error, with a sentence, for a map that cannot be looked into. */
 export type CanLookUp<D extends MapDef> = D["type"] extends LookupType
   ? unknown
-  : Misuse<`programs cannot look up values in a map of type ${D["type"]}`>;
+  : D["type"] extends "sockmap" | "sockhash"
+    ? Misuse<"a socket of a map is found with $.findSocket, and released">
+    : Misuse<`programs cannot look up values in a map of type ${D["type"]}`>;
 
 /** A compile-time error, with a sentence, for a map that programs do not write. */
 export type CanUpdate<D extends MapDef> = D["type"] extends UpdateType
@@ -107,6 +109,16 @@ function valueView(recorder: Recorder, map: MapDef, address: IrValue): unknown {
   }
   const layout = layoutOf(map, "value");
   return makeView(recorder, mapRegion(recorder, map, address, layout), 0, layout);
+}
+
+/** Records a lookup of an object of the kernel; gives its address or null. */
+export function recordObjectLookup(recorder: Recorder, helper: Helper, map: MapDef, key: unknown): IrValue {
+  return callMap(recorder, helper, map, [memoryArgument(recorder, map, "key", key)], {
+    reads: ["stack", "packet", "map_value"],
+    writes: [],
+    removable: false,
+    pointer: "memory",
+  });
 }
 
 /** Records an update of an entry. */
@@ -317,7 +329,7 @@ function callMap(
     readonly reads: readonly MemoryClass[];
     readonly writes: readonly MemoryClass[];
     readonly removable: boolean;
-    readonly pointer?: "map_value" | "map";
+    readonly pointer?: "map_value" | "map" | "memory";
   },
 ): IrCall {
   const { reads, writes, removable, pointer } = effects;

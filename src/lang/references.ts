@@ -11,7 +11,8 @@ export const RECORD: Ending = {
   remedy: "$.submit or $.discard",
 };
 const RAW_RECORD: Ending = { ...RECORD, remedy: "$.bpf_ringbuf_submit or $.bpf_ringbuf_discard" };
-const SOCKET: Ending = { done: "released", undone: "not released", remedy: "$.bpf_sk_release" };
+/** Sockets. */
+export const SOCKET: Ending = { done: "released", undone: "not released", remedy: "$.bpf_sk_release" };
 
 /** Helpers that give what must be given back (`is_acquire_function()` of the verifier). */
 export const ACQUIRES: Readonly<

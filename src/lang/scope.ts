@@ -7,6 +7,7 @@ import type { IrParam } from "./ir/ir.ts";
 import type { ScalarKind } from "./kind.ts";
 import { checkMax, type ForOptions, recordFor, type WhileOptions } from "./loop.ts";
 import { recordLeave } from "./loop-body.ts";
+import { createMapObjects, type MapObjects } from "./map-objects.ts";
 import {
   type Atomic,
   type CanDelete,
@@ -61,7 +62,7 @@ import type { AnyView, Init, View } from "./view-types.ts";
  * What the body of every program and function is given, as `$`: the statements of the language. Each call records what the
  * program will do there; the body itself runs once, when the program is built.
  */
-export interface Statements extends Pointers {
+export interface Statements extends Pointers, MapObjects {
   /** A variable, with its first value. */
   let<K extends ScalarKind, const V>(layout: Scalar<K>, value: V & Takes<K, V>): Var<K>;
   /** A constant as a value. */
@@ -144,6 +145,7 @@ export interface Statements extends Pointers {
 export function createStatements(recorder: Recorder, context: IrParam | undefined): Statements {
   const statements: Record<keyof Statements, unknown> = {
     ...createPointers(recorder),
+    ...createMapObjects(recorder),
     let: (layout: Scalar, value: unknown): unknown => {
       const first = operandValue(recorder, layout.kind, value);
       const variable = newVariable(`a ${layout.kind} variable`);
