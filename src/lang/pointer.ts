@@ -1,3 +1,4 @@
+import type { Misuse } from "../asm/misuse.ts";
 import type { Layout } from "../btf/layout/layout.ts";
 import { type If, recordIf } from "./control.ts";
 import { LangError } from "./error.ts";
@@ -29,8 +30,8 @@ export interface Pointers {
    *
    * A view of the kernel's memory can be seen through another layout, too: that of the struct around it, or behind it.
    */
-  view<L extends Layout, From extends AddressSpace = "kernel">(
-    of: Pointer | HostVal<"u64"> | bigint | AnyView<"kernel"> | AnyView<"user">,
+  view<Of, L extends Layout, From extends AddressSpace = "kernel">(
+    of: Of & CanView<Of>,
     layout: L,
     options?: ViewOptions<From>,
   ): View<L, From>;
@@ -43,6 +44,13 @@ export interface Pointers {
    */
   pointer<Tag extends string>(tag: Tag, view: AnyView<"kernel">): Pointer<Tag>;
 }
+
+/** A compile-time error, with a sentence, for what is not somewhere else in memory. */
+export type CanView<Of> = Of extends Pointer | HostVal<"u64"> | bigint | AnyView<"kernel"> | AnyView<"user">
+  ? unknown
+  : Of extends Nullable
+    ? Misuse<"this pointer may be null: view it inside of $.ifPresent">
+    : Misuse<"$.view takes a pointer, an address (a u64), or a view of memory that is not the program's own">;
 
 /** Options of `$.view`. */
 export interface ViewOptions<From extends AddressSpace = AddressSpace> {
@@ -157,7 +165,7 @@ function viewOf(recorder: Recorder, of: unknown, layout: Layout, options: ViewOp
   }
   if (isScalar(of) || typeof of === "bigint") {
     return at(operandValue(recorder, "u64", of), {
-      name: `the ${layout.cName}`,
+      name: `the ${"name" in layout ? layout.name : layout.cName}`,
       probe: from,
       pointers: from,
     });

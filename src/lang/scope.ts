@@ -42,7 +42,7 @@ import {
 } from "./recorder.ts";
 import { recordDone, recordReserve } from "./records.ts";
 import { makeCond, makeVal, makeVar, operandValue, treeOf } from "./scalar.ts";
-import { recordCopyText } from "./text.ts";
+import { type CanHoldText, recordCopyText } from "./text.ts";
 import {
   type Cond,
   type Exit,
@@ -107,8 +107,8 @@ export interface Statements extends Pointers, MapObjects {
    * Copies a text up to its first NUL, and that one, as far as there is room: from the kernel's memory or a process's (an
    * address with `{ from: "user" }`). Gives the number of bytes with the NUL, or a negative error number.
    */
-  copyText(
-    to: AnyView<"stack"> | AnyView<"record"> | AnyView<"map_value">,
+  copyText<To extends AnyView>(
+    to: To & CanHoldText<To>,
     from: AnyView<"kernel"> | AnyView<"user"> | HostVal<"u64">,
     options?: ViewOptions,
   ): HostVal<"s64">;

@@ -1,3 +1,4 @@
+import type { Misuse } from "../asm/misuse.ts";
 import { LangError } from "./error.ts";
 import type { IrValue } from "./ir/ir.ts";
 import { copyFrom } from "./memory.ts";
@@ -7,6 +8,11 @@ import { type AddressSpace, isForeign } from "./region.ts";
 import { describe, isScalar, makeVal, operandValue } from "./scalar.ts";
 import { type HostVal, internals } from "./value.ts";
 import { addressOf, isView, pointerTo } from "./view.ts";
+
+/** A compile-time error, with a sentence, for memory that helpers do not write texts to. */
+export type CanHoldText<To> = To extends { readonly memory: "stack" | "record" | "map_value" }
+  ? unknown
+  : Misuse<"a text is copied into a $.struct, a record or a map's value">;
 
 /** Records that a text is copied from the kernel's memory or a process's. */
 export function recordCopyText(

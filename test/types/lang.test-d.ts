@@ -1,10 +1,17 @@
 import { describe, expectTypeOf, test } from "vitest";
 import { mapDef } from "../../src/asm/map-def.ts";
-import { array, be16, be32, s32, struct, u8, u32, u64 } from "../../src/btf/layout/index.ts";
+import { array, be16, be32, pointer, s32, struct, u8, u16, u32, u64 } from "../../src/btf/layout/index.ts";
 import {
+  acquired,
   type CgroupSkbScope,
   type Cond,
   type HostVal,
+  kfuncDef,
+  type Nullable,
+  programContext,
+  programMemory,
+  type Ref,
+  released,
   type SkLookupScope,
   socketFilter,
   TC_ACT_OK,
@@ -271,5 +278,54 @@ describe("names", () => {
   test("what is printed is a value or a text", () => {
     // @ts-expect-error is not assignable to parameter of type 'string | number | bigint | Val | Hex'.
     $.printk`${eth}`;
+  });
+});
+
+describe("the kernel's own", () => {
+  const Parent = struct("task_struct", { tgid: u32 });
+  const Task = struct("task_struct", { pid: u32, parent: pointer(Parent), stack: pointer() });
+  const find = kfuncDef("bpf_task_from_pid", [s32], acquired("task_struct", "bpf_task_release"));
+  const release = kfuncDef("bpf_task_release", [released("task_struct")]);
+  const fill = kfuncDef("fill", [programContext, programMemory(), u8], u16);
+  const sockets = mapDef({ name: "sockets", type: "sockmap", key: u32, value: u64, maxEntries: 4 });
+
+  test("pointers to structs are the structs, where programs can go on", () => {
+    const task = $.view($.bpf_get_current_task(), Task);
+    expectTypeOf(task.parent.tgid).toEqualTypeOf<Ref<"u32", "kernel">>();
+    expectTypeOf(task.stack).toEqualTypeOf<Ref<"u64", "kernel">>();
+    expectTypeOf($.view(8n, Task, { from: "user" }).parent.tgid).toEqualTypeOf<Ref<"u32", "user">>();
+    expectTypeOf($.struct(Task).parent).toEqualTypeOf<Ref<"u64", "stack">>();
+    // @ts-expect-error Property 'tgidd' does not exist on type 'StructView<{ tgid: IntLayout<"u32", "host">; }, "kernel">'. Did you mean 'tgid'?
+    task.parent.tgidd;
+    // @ts-expect-error atomic operations are for fields of maps' values, and this is in the kernel's memory
+    $.atomic.add(task.pid, 1);
+    // @ts-expect-error $.view takes a pointer, an address (a u64), or a view of memory that is not the program's own
+    $.view(queue, Task);
+    // @ts-expect-error this pointer may be null: view it inside of $.ifPresent
+    $.view($.kfunc(find, 1), Task);
+    // @ts-expect-error a text is copied into a $.struct, a record or a map's value
+    $.copyText(eth.h_dest, task.stack);
+  });
+
+  test("kernel functions", () => {
+    expectTypeOf($.kfunc(find, 1)).toEqualTypeOf<Nullable<"task_struct">>();
+    expectTypeOf($.kfunc(fill, $.struct(event), 1)).toEqualTypeOf<HostVal<"u16">>();
+    // @ts-expect-error a kernel function takes at most 5 arguments: the kernel passes them in r1 to r5
+    kfuncDef("many", [u32, u32, u32, u32, u32, u32]);
+    // @ts-expect-error Argument of type 'Nullable<"task_struct">' is not assignable to parameter of type 'Pointer<"task_struct">'.
+    $.kfunc(release, $.kfunc(find, 1));
+    // @ts-expect-error Argument of type 'string' is not assignable to parameter of type 'Operand<"s32">'.
+    $.kfunc(find, "1");
+    // @ts-expect-error Expected 2 arguments, but got 1.
+    $.kfunc(find);
+  });
+
+  test("events, and sockets of maps", () => {
+    // @ts-expect-error events go to a ring buffer or a perf event array, and this is a map of type hash
+    $.output(flows, $.struct(event));
+    // @ts-expect-error a socket of a map is found with $.findSocket, and released
+    $tc.lookup(sockets, 1, passTc);
+    // @ts-expect-error Type '"array"' is not assignable to type '"sockhash"'.
+    $tc.findSocket(slots, 1);
   });
 });
