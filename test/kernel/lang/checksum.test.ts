@@ -31,6 +31,7 @@ import {
   updatedChecksum,
 } from "../../../src/lang/net/index.ts";
 import { ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, IPPROTO_UDP } from "../../../src/uapi/net.ts";
+import { ICMP, ICMPV6, type Protocol, randomPacket, sumPacket } from "../../lang/net/checksums.ts";
 import * as packets from "../../lang/packets.ts";
 import { inNetns } from "../../support/in-netns.ts";
 import { createTestNet, type TestNet } from "../../support/netns.ts";
@@ -47,12 +48,6 @@ const To = struct("to", {
   tos: u8,
 });
 const to = mapDef({ name: "to", type: "array", key: u32, value: To, maxEntries: 1 });
-
-const ICMP = 1;
-const ICMPV6 = 58;
-/** Where each protocol has its checksum. */
-const CHECK = { [IPPROTO_TCP]: 16, [IPPROTO_UDP]: 6, [ICMP]: 2, [ICMPV6]: 2 } as const;
-type Protocol = keyof typeof CHECK;
 
 /** A program of either kind: what it changes, in the headers of one protocol. */
 type Body = ($: XdpScope | TcScope, drop: { else: () => never }) => void;
@@ -254,52 +249,6 @@ function setPorts(packet: DataView, at: number, { source, dest }: Values): void 
   packet.setUint16(at + 2, dest);
 }
 
-/** Computes all checksums of a packet from the beginning: the reference. A UDP checksum of 0 stays what it is. */
-function sum(packet: Uint8Array, protocol: Protocol, ipv6: boolean): void {
-  const view = new DataView(packet.buffer, packet.byteOffset, packet.length);
-  const transport = ipv6 ? 54 : 34;
-  if (!ipv6) {
-    view.setUint16(24, 0);
-    view.setUint16(24, packets.checksum(packet.subarray(14, 34)));
-  }
-  const at = transport + CHECK[protocol];
-  if (protocol === IPPROTO_UDP && view.getUint16(at) === 0) return;
-  view.setUint16(at, 0);
-  const segment = packet.subarray(transport);
-  const addresses = ipv6 ? packet.subarray(22, 54) : packet.subarray(26, 34);
-  const covered =
-    protocol === ICMP
-      ? segment
-      : [...addresses, 0, protocol, segment.length >> 8, segment.length & 0xff, ...segment];
-  const check = packets.checksum(Uint8Array.from(covered));
-  view.setUint16(at, protocol === IPPROTO_UDP && check === 0 ? 0xffff : check);
-}
-
-/** A good packet of random content. */
-function randomPacket(random: (limit: number) => number, protocol: Protocol, ipv6: boolean): Uint8Array {
-  const data = Uint8Array.from({ length: random(60) }, () => random(256));
-  const port = (): number => random(0x10000);
-  const segment =
-    protocol === IPPROTO_TCP
-      ? packets.tcp(port(), port(), random(256), data)
-      : protocol === IPPROTO_UDP
-        ? packets.udp(port(), port(), data, random(8) === 0 ? 0 : 1)
-        : packets.icmp(protocol === ICMP ? 8 : 128, 0, data);
-  const packet = ipv6
-    ? packets.ethernet(ETH_P_IPV6, packets.ipv6(protocol, segment, random(256)))
-    : packets.ethernet(
-        ETH_P_IP,
-        packets.ipv4(protocol, segment, {
-          source: random(2 ** 32),
-          destination: random(2 ** 32),
-          ttl: random(256),
-          tos: random(256),
-        }),
-      );
-  sum(packet, protocol, ipv6);
-  return packet;
-}
-
 /** Random values, among them many that carries like. */
 function randomValues(random: (limit: number) => number): Values {
   const word = (): number => [0, 0xffff_ffff, 0xffff, 0xffff_0000, random(2 ** 32)][random(5)] as number;
@@ -333,7 +282,7 @@ describeKernel("rewriting headers", () => {
         map.set(0, value);
         const expected = packet.slice();
         change(new DataView(expected.buffer), value);
-        sum(expected, protocol, ipv6);
+        sumPacket(expected, protocol, ipv6);
         const { retval, data } = loaded.testRun({ data: packet });
         expect([n, retval, hex(data)]).toEqual([n, good, hex(expected)]);
       }
@@ -353,11 +302,11 @@ describeKernel("rewriting headers", () => {
       // The last two bytes make up for the rest: the packet's checksum will be 0.
       const wanted = packet.slice();
       variant.change(new DataView(wanted.buffer), value);
-      sum(wanted, IPPROTO_UDP, false);
+      sumPacket(wanted, IPPROTO_UDP, false);
       const [from, missing] = [new DataView(packet.buffer), new DataView(wanted.buffer).getUint16(40)];
       const last = from.getUint16(42) + missing;
       from.setUint16(42, (last & 0xffff) + (last >> 16));
-      sum(packet, IPPROTO_UDP, false);
+      sumPacket(packet, IPPROTO_UDP, false);
       expect(new DataView(loaded.testRun({ data: packet }).data.buffer).getUint16(40)).toBe(0xffff);
       from.setUint16(40, 0);
       expect(new DataView(loaded.testRun({ data: packet }).data.buffer).getUint16(40)).toBe(0);
@@ -461,7 +410,7 @@ describeKernel("checksums", () => {
         const packet = v6
           ? packets.ethernet(ETH_P_IPV6, packets.ipv6(17, inner))
           : packets.ethernet(ETH_P_IP, packets.ipv4(17, inner));
-        sum(packet, IPPROTO_UDP, v6);
+        sumPacket(packet, IPPROTO_UDP, v6);
         const given = Uint8Array.from([...packet, ...packets.payload(trailer)]);
         const { data: after } = loaded.testRun({ data: given });
         expect([length, trailer, hex(after)]).toEqual([length, trailer, hex(given)]);
