@@ -1,5 +1,5 @@
 /** A pretended machine for shell scripts: a scratch directory as home, repository and PATH, removed after the test. */
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -40,12 +40,14 @@ export function createMachine(real: readonly string[], scripts: Readonly<Record<
     env,
     temporaryFiles: () => readdirSync(temporary),
     run: ([command = "", ...args], options = {}) => {
+      const nobody = options.asNobody === true && process.getuid?.() === 0;
+      if (nobody) execFileSync("chmod", ["-R", "a+rX", root]); // whatever the umask
       const { stdout, stderr, status, error } = spawnSync(join(bin, command), args, {
         cwd: repo,
         env,
         encoding: "utf8",
         timeout: 30_000,
-        ...(options.asNobody === true && process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}),
+        ...(nobody ? { uid: 65534, gid: 65534 } : {}),
       });
       if (error !== undefined) throw error;
       return { stdout, stderr, status };

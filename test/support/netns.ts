@@ -263,7 +263,7 @@ export function sweepDeadNamespaces(
   ofRun?: number,
 ): readonly { readonly name: string; readonly inode: number }[] {
   return listNamespaces().flatMap((name) => {
-    const [, run, pid] = NAME.exec(name) ?? [];
+    const [, run, pid] = NAME.exec(name) ?? DEMO.exec(name) ?? [];
     if (pid === undefined || isAlive(Number(pid))) return [];
     if (ofRun !== undefined && ofRun !== Number(run)) return [];
     const inode = inodeOf(`/run/netns/${name}`);
@@ -289,6 +289,8 @@ export function listNamespaces(): readonly string[] {
 /** Names are `tsbpf-t-RUN-PID-N-RANDOM-a` and `-b`: whose run and whose process it was, for sweep.ts. */
 const PREFIX = "tsbpf-t-";
 const NAME = /^tsbpf-t-(\d+)-(\d+)-/;
+/** Those of the product's demo, which belongs to no run that could be told. */
+const DEMO = /^tsbpf-demo(-)(\d+)(?:-peer)?$/;
 
 const TRAFFIC = fileURLToPath(new URL("traffic.mjs", import.meta.url));
 const MAX_OUTPUT = 64 << 20;

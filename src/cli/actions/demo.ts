@@ -4,7 +4,7 @@ import { linuxSyscalls } from "../../syscall/ffi.ts";
 import { pc } from "../colours.ts";
 import { type Context, openContext, requireRoot } from "../context.ts";
 import { onOneCore } from "../demo/correlate.ts";
-import { createDemoNetwork, DEMO_INTERFACE, type DemoNetwork } from "../demo/network.ts";
+import { createDemoNetwork, DEMO_INTERFACE, type DemoNetwork, removeStaleNetworks } from "../demo/network.ts";
 import { runRound } from "../demo/run.ts";
 import { type ProvenPacket, proofTable } from "../demo/table.ts";
 import { describeDeployed } from "../describe.ts";
@@ -40,7 +40,8 @@ export async function demo(flags: DemoFlags): Promise<void> {
   requireRoot();
   const sys = linuxSyscalls();
   await interruptible(async (signal) => {
-    const network = createDemoNetwork(sys);
+    for (const name of removeStaleNetworks()) tell(`removed, left by a demo that was killed: ${name}`);
+    const network = createDemoNetwork(sys, flags.keep === true);
     let keep = false;
     try {
       tell(`${pc.bold("network")}  ${network.inside} (${DEMO_INTERFACE}) <-> ${network.outside}`);

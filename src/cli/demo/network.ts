@@ -1,9 +1,10 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { TsbpfError } from "../../base/error.ts";
 import { setTxChecksumOffload } from "../../syscall/ethtool.ts";
 import { openNetns, withNetns } from "../../syscall/netns.ts";
 import type { Syscalls } from "../../syscall/syscalls.ts";
+import { listPins, pinRoot, removePins } from "../sample/pins.ts";
 
 /** Two network namespaces with a veth pair between them: a machine whose interface is called eth0, and its neighbour. */
 export interface DemoNetwork {
@@ -30,10 +31,11 @@ const OUTSIDE = { address: "192.0.2.2", mac: "02:00:00:00:02:02" } as const;
 /**
  * Makes the network. Neighbours are fixed and IPv6 is off, so that no packet is in it that nobody sent.
  *
+ * @param keep - whether it is to outlive this process: it gets another name then, see {@link removeStaleNetworks}.
  * @throws TsbpfError when `ip` fails; nothing is left then.
  */
-export function createDemoNetwork(sys: Syscalls): DemoNetwork {
-  const inside = `tsbpf-demo-${process.pid}`;
+export function createDemoNetwork(sys: Syscalls, keep: boolean): DemoNetwork {
+  const inside = `${keep ? "tsbpf-kept" : "tsbpf-demo"}-${process.pid}`;
   const outside = `${inside}-peer`;
   const made: string[] = [];
   const remove = (): void => {
@@ -72,6 +74,32 @@ export function createDemoNetwork(sys: Syscalls): DemoNetwork {
     throw error;
   }
   return { inside, outside, address: INSIDE.address, sent: () => packetsSent(outside, PEER), remove };
+}
+
+/** Removes the networks of demos that were killed, with what is pinned for them; gives the names of their namespaces. */
+export function removeStaleNetworks(): readonly string[] {
+  const root = pinRoot(undefined);
+  return namesIn("/run/netns").filter((name) => {
+    const [, pid] = /^tsbpf-demo-(\d+)(?:-peer)?$/.exec(name) ?? [];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) return false;
+    try {
+      const { ino } = statSync(`/run/netns/${name}`);
+      ip("netns", "del", name);
+      const pins = root === undefined ? [] : listPins(root).filter(({ netns }) => netns === ino);
+      for (const { path } of pins) removePins(path);
+      return true;
+    } catch {
+      return false; // another demo was faster
+    }
+  });
+}
+
+function namesIn(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return []; // nobody has made a namespace since the machine started
+  }
 }
 
 interface End {

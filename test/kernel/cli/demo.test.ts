@@ -10,7 +10,7 @@ import { describeKernel } from "../../support/privileges.ts";
 import { cli, expectGone, objectsOf, startCli, until } from "./harness.ts";
 
 const namespacesOf = (pid: number | undefined): readonly string[] =>
-  listNamespaces().filter((name) => name.startsWith(`tsbpf-demo-${pid}`));
+  listNamespaces().filter((name) => new RegExp(`^tsbpf-(demo|kept)-${pid}(-peer)?$`).test(name));
 
 /** A ping that sends nothing and says so. */
 function silentPing(): { readonly env: Record<string, string> } & Disposable {
@@ -69,7 +69,7 @@ describeKernel("demo", () => {
     expect(namespacesOf(failing.child.pid)).toEqual([]);
 
     // What it says about playing and removing can be typed as it stands.
-    const inner = `tsbpf-demo-${kept.child.pid}`;
+    const inner = `tsbpf-kept-${kept.child.pid}`;
     expect(namespacesOf(kept.child.pid)).toHaveLength(2);
     for (const line of [
       `status --netns ${inner}`,
@@ -103,6 +103,21 @@ describeKernel("demo", () => {
     expect(running.output()).toMatch(/error: interrupted: everything was taken back\n$/);
     expect(namespacesOf(running.child.pid)).toEqual([]);
     await expectGone({ programs: [program], maps: [mapId] });
+    await until("the pins are gone", () => !existsSync(pins));
+  });
+
+  test("what a killed one left goes with the next, which may be ended as well", async () => {
+    const killed = startCli(["demo"]);
+    await killed.printed("eth0: up");
+    const pins = /pins +(\S+)/.exec(killed.output())?.[1] ?? "";
+    killed.child.kill("SIGKILL");
+    await killed.ended;
+    // Unless another demo, or another run of these tests, is so fast, two namespaces and the pins are there now.
+    const next = startCli(["demo"]);
+    await next.printed("eth0: up");
+    expect(namespacesOf(killed.child.pid)).toEqual([]);
+    next.child.kill("SIGTERM");
+    expect(await next.ended).toBe(1);
     await until("the pins are gone", () => !existsSync(pins));
   });
 });
