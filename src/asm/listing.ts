@@ -67,6 +67,11 @@ export interface FormatListingOptions {
   readonly source?: boolean;
   /** How to write a file's name, for instance relative to the working directory; default as it is. */
   readonly fileName?: (file: string) => string;
+  /**
+   * The text of a source line, where it can be read: the line then stands above the instructions that it wrote, instead of its
+   * number behind each of them.
+   */
+  readonly sourceText?: (position: SourcePosition) => string;
 }
 
 /**
@@ -78,22 +83,41 @@ export interface FormatListingOptions {
  *      0  85 00 00 00 08 00 00 00  call bpf_get_smp_processor_id#8  ; src/programs/same-cpu.ts:12:7
  * ```
  *
+ * or, with the text of the source,
+ *
+ * ```text
+ * xdp_same_cpu:
+ *   entry:
+ *   ; src/programs/same-cpu.ts:12  const cpu = $.bpf_get_smp_processor_id();
+ *      0  85 00 00 00 08 00 00 00  call bpf_get_smp_processor_id#8
+ * ```
+ *
  * @returns lines without the newline at the end of the last one.
  */
 export function formatListing(listing: Listing, options: FormatListingOptions = {}): string {
-  const { bytes = true, source = true, fileName = (file: string) => file } = options;
+  const { bytes = true, source = true, fileName = (file: string) => file, sourceText } = options;
   const offsetWidth = Math.max(4, `${listing.lines.at(-1)?.offset ?? 0}`.length);
   const textWidth = listing.lines.reduce((width, { text }) => Math.max(width, text.length), 0);
   let current: string | undefined;
+  let above: string | undefined;
   return listing.lines
     .flatMap((line) => {
       const heads = line.function === current ? [] : [`${line.function}:`];
       current = line.function;
       for (const label of line.labels) heads.push(`  ${label}:`);
+      if (heads.length > 0) above = undefined;
       // The second word of a 64-bit immediate load gets a line of its own, so that the columns stay narrow.
       const [first = "", ...rest] = bytes ? hexRows(line.bytes) : [];
       const at = line.source;
-      const origin = source && at !== null ? `  ; ${fileName(at.file)}:${at.line}:${at.column}` : "";
+      if (source && at !== null && sourceText !== undefined) {
+        const written = `  ; ${fileName(at.file)}:${at.line}  ${sourceText(at)}`.trimEnd();
+        if (written !== above) heads.push(written);
+        above = written;
+      }
+      const origin =
+        source && at !== null && sourceText === undefined
+          ? `  ; ${fileName(at.file)}:${at.line}:${at.column}`
+          : "";
       const text = origin === "" ? line.text : line.text.padEnd(textWidth);
       const gap = " ".repeat(offsetWidth + 4);
       const row = `  ${`${line.offset}`.padStart(offsetWidth)}  ${first === "" ? "" : `${first}  `}${text}${origin}`;

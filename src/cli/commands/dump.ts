@@ -3,19 +3,23 @@ import type { DumpFlags } from "../actions/dump.ts";
 import { INVOCATION } from "../invocation.ts";
 import { jsonOption } from "../options.ts";
 
-/** Names of the sample's programs, as they are loaded. */
-const NAMES = ["xdp_same_cpu", "tc_ingress", "tc_egress", "xdp_target_cpu"] as const;
-
-/** `dump [program]`: the bytes of the sample's programs, and where they come from. */
+/** `dump [program]`: the bytes of programs, and the lines that they come from. */
 export function dumpCommand(): Command {
   return new Command("dump")
     .summary("show the programs: bytes, instructions, blocks, lines of TypeScript")
     .description(
-      "Assembles the sample's programs and shows them instruction by instruction, as they are given to the kernel (with " +
-        "0 in the place of the map's fd). Needs no privileges.",
+      "Assembles the sample's programs, or those of a module, and shows each line of TypeScript with the instructions that " +
+        "it became, as they are given to the kernel (with 0 in the place of the map's fd). Needs no privileges.",
     )
-    .addArgument(new Argument("[program]", "one of them (default: all)").choices(NAMES))
+    .addArgument(new Argument("[program]", "one of them, by its name (default: all)"))
     .option("--no-trace", "as `up --no-trace` loads them")
+    .option("--lang", "the sample as it is written in the structured language")
+    .addOption(
+      new Option(
+        "--from <module>",
+        "the programs that this module exports, instead of the sample's",
+      ).conflicts(["lang", "trace"]),
+    )
     .addOption(
       new Option(
         "--dialect <dialect>",
@@ -28,7 +32,7 @@ export function dumpCommand(): Command {
     .addOption(jsonOption())
     .addHelpText(
       "after",
-      `\nExamples:\n  $ ${INVOCATION} dump xdp_same_cpu\n  $ ${INVOCATION} dump tc_ingress --raw tc_ingress.bin`,
+      `\nExamples:\n  $ ${INVOCATION} dump xdp_same_cpu\n  $ ${INVOCATION} dump --lang xdp_same_cpu\n  $ ${INVOCATION} dump --from ./my-programs.ts\n  $ ${INVOCATION} dump tc_ingress --raw tc_ingress.bin`,
     )
     .action(async (name: string | undefined, flags: DumpFlags) => {
       const { dump } = await import("../actions/dump.ts");
