@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { mapDef } from "../../../src/asm/index.ts";
 import type { Program } from "../../../src/asm/program.ts";
@@ -15,9 +16,18 @@ import {
   type XdpScope,
   xdp,
 } from "../../../src/lang/index.ts";
-import { ethhdr, iphdr, tcphdr, udphdr, vlan_hdr } from "../../../src/lang/net/index.ts";
+import {
+  checksum,
+  ethhdr,
+  iphdr,
+  pseudohdr,
+  rewrite,
+  tcphdr,
+  udphdr,
+  vlan_hdr,
+} from "../../../src/lang/net/index.ts";
 import { BPF_F_XDP_HAS_FRAGS } from "../../../src/uapi/bpf.ts";
-import { ETH_P_8021Q, ETH_P_IP, IPPROTO_TCP } from "../../../src/uapi/net.ts";
+import { ETH_P_8021Q, ETH_P_IP, IPPROTO_TCP, IPPROTO_UDP } from "../../../src/uapi/net.ts";
 import { ethernet, ipv4, payload, tcp, udp, vlan } from "../../lang/packets.ts";
 import { inNetns } from "../../support/in-netns.ts";
 import { createTestNet } from "../../support/netns.ts";
@@ -200,6 +210,83 @@ describeKernel("packets that move", () => {
     expect(short).toBeGreaterThan(0n);
     expect(pulled).toBeGreaterThan(0n);
     expect(copied).toBe(pulled);
+  });
+
+  test("a tag that TC puts in at one end is taken out by XDP at the other: real packets", async () => {
+    const headers = struct("headers", { eth: ethhdr, tag: vlan_hdr }, { packed: true });
+    const push = tc("push", ($) => {
+      const shot = { else: () => $.return(TC_ACT_SHOT) };
+      const old = $.struct(ethhdr, $.packet.take(ethhdr, shot));
+      $.packet.changeHead(vlan_hdr.size, shot);
+      const { eth, tag } = $.packet.take(headers, shot);
+      $.assign(eth, { h_dest: old.h_dest, h_source: old.h_source, h_proto: ETH_P_8021Q });
+      $.assign(tag, { h_vlan_TCI: 77, h_vlan_encapsulated_proto: old.h_proto });
+      return $.return(TC_ACT_UNSPEC);
+    });
+    const pop = xdp("pop", ($) => {
+      const pass = { else: () => $.return(XDP_PASS) };
+      const { eth, tag } = $.packet.take(headers, pass);
+      $.if(eth.h_proto.ne(ETH_P_8021Q).or(tag.h_vlan_TCI.ne(77)), pass.else);
+      const now = $.struct(ethhdr, {
+        h_dest: eth.h_dest,
+        h_source: eth.h_source,
+        h_proto: tag.h_vlan_encapsulated_proto,
+      });
+      $.packet.adjustHead(vlan_hdr.size, pass);
+      $.copy($.packet.take(ethhdr, pass), now);
+      return $.return(XDP_PASS);
+    });
+    await using net = await createTestNet();
+    using pushing = BpfProgram.load(push);
+    using popping = BpfProgram.load(pop);
+    using _out = inNetns(net.outside.path, () => attachTcxLink(pushing, "peer0", { hook: "egress" }));
+    expect(await net.ping({ count: 1, timeoutMs: 1_000 })).toMatchObject({ received: 0 }); // nobody there has that VLAN
+    using _in = inNetns(net.inside.path, () => attachXdpLink(popping, "eth0"));
+    expect(await net.ping({ count: 3 })).toMatchObject({ received: 3 });
+    expect(await net.tcpEcho({ bytes: 50_000 })).toMatchObject({ intact: 1 });
+  });
+
+  test("XDP cuts a trailer off and sums up what is left: a real socket takes it", async () => {
+    const trailer = 20;
+    const cut = xdp("cut", ($) => {
+      const pass = { else: () => $.return(XDP_PASS) };
+      const eth = $.packet.take(ethhdr, pass);
+      const ip = $.packet.take(iphdr, pass);
+      $.if(eth.h_proto.ne(ETH_P_IP).or(ip.ihl.ne(5)).or(ip.protocol.ne(IPPROTO_UDP)), pass.else);
+      $.packet.adjustTail(-trailer, pass);
+      const drop = { else: () => $.return(XDP_DROP) };
+      const now = $.packet.take(
+        struct("now", { eth: ethhdr, ip: iphdr, udp: udphdr }, { packed: true }),
+        drop,
+      );
+      const length = now.udp.len.toHost().sub(trailer);
+      const tot_len = now.ip.tot_len.toHost().sub(trailer).to(be16);
+      rewrite($, { ip: now.ip, udp: now.udp }, { ip: { tot_len }, udp: { len: length.to(be16) } });
+      now.udp.check.set(0);
+      const pseudo = $.struct(pseudohdr, {
+        saddr: now.ip.saddr,
+        daddr: now.ip.daddr,
+        protocol: IPPROTO_UDP,
+        length: length.to(be16),
+      });
+      const rest = { bytes: length.sub(udphdr.size), max: 1472, ...drop };
+      now.udp.check.set(checksum($, [pseudo, now.udp], { rest, neverZero: true }));
+      return $.return(XDP_PASS);
+    });
+    await using net = await createTestNet();
+    using cutting = BpfProgram.load(cut);
+    using _in = inNetns(net.inside.path, () => attachXdpLink(cutting, "eth0"));
+    const listening = net.spawn("inside", process.execPath, [
+      fileURLToPath(new URL("../../support/traffic.mjs", import.meta.url)),
+      "udp-listen",
+      JSON.stringify({ host: "10.77.0.1", port: 7003, count: 12, timeoutMs: 10_000 }),
+    ]);
+    await listening.waitFor("ready 7003\n");
+    for (const size of [501, 1_000, 1_472])
+      expect(await net.sendUdp({ port: 7003, count: 4, size })).toEqual({ sent: 4 });
+    const { stdout } = await listening.ended();
+    const bytes = 4 * (501 + 1_000 + 1_472 - 3 * trailer);
+    expect(JSON.parse(stdout.split("\n").at(-2) ?? "")).toMatchObject({ received: 12, bytes });
   });
 
   test("TC: no more than there is can be pulled", () => {
