@@ -319,3 +319,15 @@ refused(
     });
   },
 );
+
+refused(
+  "a checksum over the rest of the packet needs { bytes, max, else }",
+  "The kernel must be able to prove that it ends: say how many bytes it may be at the most, up to 65535.",
+  () => {
+    xdp("no_max", ($) => {
+      const rest = { bytes: $.ctx.rx_queue_index, ...pass($) };
+      checksum($, [], untyped({ rest })); // here
+      return $.return(XDP_PASS);
+    });
+  },
+);

@@ -105,7 +105,8 @@ export function checksum(
 }
 
 /**
- * The checksum of an IPv4 header without options, whatever its field holds, ready to be stored.
+ * The checksum of an IPv4 header without options, whatever its field holds, ready to be stored. With options: set the field to
+ * 0, and take {@link checksum} of the header and of the rest, `ihl * 4 - 20` bytes.
  *
  * @example
  * ```ts
@@ -176,6 +177,13 @@ function sumOfRest(
   { bytes: count, max, else: otherwise }: ChecksumRest,
 ): Sum {
   const { recorder, context } = $.packet[internals];
+  if (!Number.isInteger(max) || max < 1 || max > 0xffff) {
+    throw new LangError(
+      "a checksum over the rest of the packet needs { bytes, max, else }",
+      here(),
+      "The kernel must be able to prove that it ends: say how many bytes it may be at the most, up to 65535.",
+    );
+  }
   const total = $.let(u64, makeVal(recorder, "u64", before.value));
   const left = $.let(u32, count);
   $.if(left.gt(max), otherwise);

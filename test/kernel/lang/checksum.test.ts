@@ -422,6 +422,22 @@ describeKernel("checksums", () => {
     expect(loaded.testRun({ data: longer(v6, 100, 0) }).retval).not.toBe(refused);
   });
 
+  test("of an IPv4 header with options", () => {
+    const [{ make }] = kinds;
+    const body: Body = ($, drop) => {
+      $.packet.take(ethhdr, drop);
+      const ip = $.packet.take(iphdr, drop);
+      ip.check.set(0);
+      const rest = { bytes: ip.ihl.sub(5).mul(4), max: 40, ...drop };
+      ip.check.set(checksum($, [ip], { rest }));
+    };
+    using loaded = BpfProgram.load(make(body));
+    for (const options of [0, 4, 24, 40]) {
+      const data = packets.ethernet(ETH_P_IP, packets.ipv4(17, packets.payload(30), { options }));
+      expect([options, hex(loaded.testRun({ data }).data)]).toEqual([options, hex(data)]);
+    }
+  });
+
   test("one value after another, for other protocols", () => {
     const [{ make }] = kinds;
     const head = struct("head", { check: be16, port: be16, word: be32 });
