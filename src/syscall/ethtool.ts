@@ -1,25 +1,16 @@
 import { LITTLE_ENDIAN } from "../base/host.ts";
 import { EOPNOTSUPP } from "../uapi/errno.ts";
 import {
-  AF_INET,
   ETHTOOL_GDRVINFO,
   ETHTOOL_GGRO,
   ETHTOOL_GTXCSUM,
   ETHTOOL_SGRO,
   ETHTOOL_STXCSUM,
-  IFNAMSIZ,
-  SIOCETHTOOL,
-  SOCK_CLOEXEC,
-  SOCK_DGRAM,
 } from "../uapi/net.ts";
-import { ethtool_drvinfo, ethtool_value, ifreq, ifreq_ifr_ifru } from "../uapi/structs.ts";
-import { AttrError, BpfAttr } from "./attr.ts";
-import { check, SyscallError } from "./errno.ts";
-import { Fd } from "./fd.ts";
+import { ethtool_drvinfo, ethtool_value } from "../uapi/structs.ts";
+import { SyscallError } from "./errno.ts";
+import { ethtoolCommand } from "./ethtool-command.ts";
 import type { Syscalls } from "./syscalls.ts";
-
-// The SIOCETHTOOL ioctl: an ifreq with the interface's name and a pointer to a command. Interfaces are looked up in the
-// namespace that the calling thread is in.
 
 /** What a driver says of itself. */
 export interface DriverInfo {
@@ -33,7 +24,7 @@ export interface DriverInfo {
 export function driverInfo(sys: Syscalls, ifname: string): DriverInfo | undefined {
   const info = new Uint8Array(ethtool_drvinfo.size);
   new DataView(info.buffer).setUint32(ethtool_drvinfo.cmd, ETHTOOL_GDRVINFO, LITTLE_ENDIAN);
-  if (!ethtool(sys, ifname, "ETHTOOL_GDRVINFO", info)) return undefined;
+  if (!ethtoolCommand(sys, ifname, "ETHTOOL_GDRVINFO", info)) return undefined;
   return {
     driver: textAt(info, ethtool_drvinfo.driver),
     version: textAt(info, ethtool_drvinfo.version),
@@ -64,16 +55,14 @@ export function setGro(sys: Syscalls, ifname: string, on: boolean): void {
   setValue(sys, ifname, "ETHTOOL_SGRO", ETHTOOL_SGRO, on);
 }
 
-const IFREQ = { ifr_data: ifreq_ifr_ifru.ifru_data, size: ifreq.size } as const;
-
 function getValue(sys: Syscalls, ifname: string, name: string, cmd: number): boolean | undefined {
   const command = valueCommand(cmd, 0);
-  if (!ethtool(sys, ifname, name, command)) return undefined;
+  if (!ethtoolCommand(sys, ifname, name, command)) return undefined;
   return new DataView(command.buffer).getUint32(ethtool_value.data, LITTLE_ENDIAN) !== 0;
 }
 
 function setValue(sys: Syscalls, ifname: string, name: string, cmd: number, on: boolean): void {
-  if (!ethtool(sys, ifname, name, valueCommand(cmd, on ? 1 : 0))) {
+  if (!ethtoolCommand(sys, ifname, name, valueCommand(cmd, on ? 1 : 0))) {
     throw new SyscallError(`ioctl(SIOCETHTOOL, ${name})`, EOPNOTSUPP, { dev: ifname, value: on });
   }
 }
@@ -84,25 +73,6 @@ function valueCommand(cmd: number, value: number): Uint8Array {
   view.setUint32(ethtool_value.cmd, cmd, LITTLE_ENDIAN);
   view.setUint32(ethtool_value.data, value, LITTLE_ENDIAN);
   return command;
-}
-
-/** `false` where the driver does not know the command. */
-function ethtool(sys: Syscalls, ifname: string, name: string, command: Uint8Array): boolean {
-  const request = new BpfAttr(sys, IFREQ).ptr("ifr_data", command);
-  const encoded = new TextEncoder().encode(ifname);
-  if (encoded.byteLength === 0 || encoded.byteLength >= IFNAMSIZ || encoded.includes(0)) {
-    throw new AttrError(`"${ifname}" is not an interface name`, { hint: "A name has 1 to 15 bytes." });
-  }
-  request.bytes.set(encoded);
-  using socket = Fd.own(
-    sys,
-    check(sys.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket(AF_INET)"),
-    "ioctl socket",
-  );
-  const result = sys.ioctl(socket.number, SIOCETHTOOL, request.bytes);
-  if (result === -EOPNOTSUPP) return false;
-  check(result, `ioctl(SIOCETHTOOL, ${name})`, { dev: ifname });
-  return true;
 }
 
 function textAt(bytes: Uint8Array, offset: number): string {

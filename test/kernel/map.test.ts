@@ -6,7 +6,6 @@ import { exit } from "../../src/asm/jump.ts";
 import { type MapDef, type MapTypeName, mapDef } from "../../src/asm/map-def.ts";
 import { type ProgramOptions, schedCls, xdp } from "../../src/asm/program.ts";
 import { r0 } from "../../src/asm/register.ts";
-import { TsbpfError } from "../../src/base/error.ts";
 import {
   array,
   be16,
@@ -40,6 +39,7 @@ import {
 } from "../../src/uapi/bpf.ts";
 import { EINVAL, EMFILE, ENOMEM, EPERM } from "../../src/uapi/errno.ts";
 import { failNth } from "../support/failing-syscalls.ts";
+import { failure } from "../support/failure.ts";
 import { ensureBpffs } from "../support/mounts.ts";
 import { describeKernel } from "../support/privileges.ts";
 import { tracedSyscalls } from "./syscall/support.ts";
@@ -50,16 +50,6 @@ const flow = struct("flow", { port: be16, proto: u8 });
 const hits = struct("hits", { packets: u64, name: array(char, 8) });
 
 /** Runs something that fails, and gives the error. */
-function failure(fn: () => unknown): TsbpfError {
-  try {
-    fn();
-  } catch (error) {
-    if (error instanceof TsbpfError) return error;
-    throw error;
-  }
-  throw new Error("it did not fail");
-}
-
 const hash = (maxEntries = 64): MapDef<"hash", number, number> =>
   mapDef({ name: "flows", type: "hash", key: u32, value: u32, maxEntries });
 

@@ -6,7 +6,6 @@ import { exit } from "../../src/asm/jump.ts";
 import { mapDef } from "../../src/asm/map-def.ts";
 import { xdp } from "../../src/asm/program.ts";
 import { r0 } from "../../src/asm/register.ts";
-import { TsbpfError } from "../../src/base/error.ts";
 import { u32 } from "../../src/btf/layout/index.ts";
 import { BpfMap } from "../../src/kernel/map.ts";
 import { createMetadata, type Metadata, readMetadata } from "../../src/kernel/metadata.ts";
@@ -17,22 +16,13 @@ import { Fd } from "../../src/syscall/fd.ts";
 import { BPF_BTF_LOAD, BPF_MAP_FREEZE, BPF_MAP_UPDATE_ELEM, XDP_PASS } from "../../src/uapi/bpf.ts";
 import { EINVAL, ENOMEM } from "../../src/uapi/errno.ts";
 import { eachFailure, failNth } from "../support/failing-syscalls.ts";
+import { failure } from "../support/failure.ts";
 import { describeKernel } from "../support/privileges.ts";
 import { tracedSyscalls } from "./syscall/support.ts";
 
 const sys = tracedSyscalls();
 const load = (): BpfProgram =>
   BpfProgram.load(xdp("carrier", { entry: [mov32(r0, XDP_PASS), exit()] }), { sys });
-
-function failure(fn: () => unknown): TsbpfError {
-  try {
-    fn();
-  } catch (error) {
-    if (error instanceof TsbpfError) return error;
-    throw error;
-  }
-  throw new Error("it did not fail");
-}
 
 describeKernel("metadata", () => {
   test.each<[string, Metadata]>([

@@ -30,7 +30,6 @@ import {
 } from "../../src/asm/program.ts";
 import { r0, r1, r2, r3, r4, r6, r10 } from "../../src/asm/register.ts";
 import { setSourceCapture } from "../../src/asm/source-position.ts";
-import { TsbpfError } from "../../src/base/error.ts";
 import { u32, u64 } from "../../src/btf/layout/index.ts";
 import { kernelStruct } from "../../src/btf/lookup.ts";
 import { findKfunc } from "../../src/kernel/kfunc.ts";
@@ -62,6 +61,7 @@ import {
 } from "../../src/uapi/helpers.ts";
 import { __sk_buff, xdp_md } from "../../src/uapi/structs.ts";
 import { failNth } from "../support/failing-syscalls.ts";
+import { failure } from "../support/failure.ts";
 import { inNetns } from "../support/in-netns.ts";
 import { ensureBpffs } from "../support/mounts.ts";
 import { createTestNet } from "../support/netns.ts";
@@ -71,16 +71,6 @@ import { tracedSyscalls } from "./syscall/support.ts";
 const sys = tracedSyscalls();
 const FILE = fileURLToPath(import.meta.url);
 const packet = new Uint8Array(64).fill(0xab);
-
-function failure(fn: () => unknown): TsbpfError {
-  try {
-    fn();
-  } catch (error) {
-    if (error instanceof TsbpfError) return error;
-    throw error;
-  }
-  throw new Error("it did not fail");
-}
 
 /** Whether bpftool is there; the reason goes into the test's name otherwise. */
 const bpftool = ["/usr/sbin/bpftool", "/usr/local/sbin/bpftool", "/usr/bin/bpftool"].some(existsSync);

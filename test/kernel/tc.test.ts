@@ -9,7 +9,6 @@ import { lddw, mapFd, stw } from "../../src/asm/load-store.ts";
 import { mapDef } from "../../src/asm/map-def.ts";
 import { schedCls, xdp } from "../../src/asm/program.ts";
 import { r0, r1, r2, r10 } from "../../src/asm/register.ts";
-import { TsbpfError } from "../../src/base/error.ts";
 import { u32, u64 } from "../../src/btf/layout/index.ts";
 import { AttachError } from "../../src/kernel/attachment.ts";
 import { listAttachments } from "../../src/kernel/link/attachments.ts";
@@ -37,6 +36,7 @@ import {
 } from "../../src/uapi/bpf.ts";
 import { EINVAL } from "../../src/uapi/errno.ts";
 import { bpf_map_lookup_elem } from "../../src/uapi/helpers.ts";
+import { failure } from "../support/failure.ts";
 import { inNetns } from "../support/in-netns.ts";
 import { ensureBpffs } from "../support/mounts.ts";
 import { createTestNet, type TestNet } from "../support/netns.ts";
@@ -51,16 +51,6 @@ const pins = `${ensureBpffs()}/tsbpf-test-tc-${process.pid}`;
 const pinPath = (name: string): string => `${pins}/${name}`;
 
 const BACKENDS: readonly TcBackendName[] = hasBpftool ? ["bpftool", "tcx", "clsact"] : ["tcx", "clsact"];
-
-function failure(fn: () => unknown): TsbpfError {
-  try {
-    fn();
-  } catch (error) {
-    if (error instanceof TsbpfError) return error;
-    throw error;
-  }
-  throw new Error("it did not fail");
-}
 
 let net: TestNet;
 const inside = <T>(fn: () => T): T => inNetns(net.inside.path, fn);

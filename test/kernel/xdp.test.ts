@@ -3,7 +3,6 @@ import { mov32 } from "../../src/asm/alu.ts";
 import { exit } from "../../src/asm/jump.ts";
 import { type ProgramOptions, schedCls, xdp } from "../../src/asm/program.ts";
 import { r0 } from "../../src/asm/register.ts";
-import { TsbpfError } from "../../src/base/error.ts";
 import { AttachError } from "../../src/kernel/attachment.ts";
 import { listAttachments } from "../../src/kernel/link/attachments.ts";
 import { BpfProgram } from "../../src/kernel/program.ts";
@@ -20,6 +19,7 @@ import {
   XDP_FLAGS_SKB_MODE,
   XDP_FLAGS_UPDATE_IF_NOEXIST,
 } from "../../src/uapi/netlink.ts";
+import { failure } from "../support/failure.ts";
 import { inNetns } from "../support/in-netns.ts";
 import { createTestNet, type TestNet } from "../support/netns.ts";
 import { describeKernel } from "../support/privileges.ts";
@@ -29,16 +29,6 @@ const sys = tracedSyscalls();
 
 function load(name: string, verdict = XDP_PASS, options: ProgramOptions = {}): BpfProgram {
   return BpfProgram.load(xdp(name, { entry: [mov32(r0, verdict), exit()] }, options), { sys });
-}
-
-function failure(fn: () => unknown): TsbpfError {
-  try {
-    fn();
-  } catch (error) {
-    if (error instanceof TsbpfError) return error;
-    throw error;
-  }
-  throw new Error("it did not fail");
 }
 
 let net: TestNet;
