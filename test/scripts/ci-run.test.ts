@@ -8,7 +8,9 @@ const RUN = new URL("../../.ci/run", import.meta.url);
 
 interface Outcome {
   /** vitest's JSON report; undefined: it crashed before writing one. */
-  readonly report?: Readonly<Record<string, number>>;
+  readonly report?: Readonly<Record<string, unknown>>;
+  /** What the kernel tests say that they left behind. */
+  readonly leftovers?: string;
   readonly npm?: number;
   readonly setup?: number;
   /** The tool that fails. */
@@ -20,10 +22,11 @@ function run(outcome: Outcome): {
   readonly stdout: string;
   readonly status: number | null;
 } {
-  const { report, npm = 0, setup = 0, fails = "none" } = outcome;
+  const { report, leftovers, npm = 0, setup = 0, fails = "none" } = outcome;
   const made = createMachine(["bash", "sh", "dirname", "mktemp", "rm", "timeout", "node", "cp"], {
     npm: `for argument; do case $argument in --outputFile.json=*) file=\${argument#*=};; esac; done
       [ ! -f report.json ] || cp report.json "$file"
+      [ ! -f leftovers ] || cp leftovers "$TSBPF_LEFTOVERS"
       read -r line && exit 99
       exit ${npm}`,
     npx: `[ "$2 $3" != "tsx scripts/leftovers.ts" ] || [ "$4" = compare ] || exit 0
@@ -35,6 +38,7 @@ function run(outcome: Outcome): {
   copyFileSync(RUN, join(made.repo, ".ci/run"));
   writeFileSync(join(made.repo, "scripts/setup.sh"), `exit ${setup}\n`);
   if (report !== undefined) writeFileSync(join(made.repo, "report.json"), JSON.stringify(report));
+  if (leftovers !== undefined) writeFileSync(join(made.repo, "leftovers"), leftovers);
   const { stdout, status } = made.run(["bash", ".ci/run"]);
   expect(made.temporaryFiles()).toEqual([]);
   return { last: stdout.split("\n").at(-2) ?? "", stdout, status };
@@ -68,4 +72,34 @@ test("a failure stops nothing", () => {
   const { stdout } = run({ npm: 1, fails: "biome" });
   expect(stdout.match(/^ran \w+$/gm)).toEqual(["ran tsx", "ran biome", "ran tsc", "ran typedoc"]);
   expect(stdout).toContain("FAILED: linter (status 1)\n");
+});
+
+test("the last lines say what failed", () => {
+  const testResults = [
+    {
+      name: "test/a.test.ts",
+      status: "failed",
+      message: "",
+      assertionResults: [
+        { status: "passed", fullName: "fine", failureMessages: [] },
+        {
+          status: "failed",
+          fullName: "sums up",
+          failureMessages: ["Error: \u001b[31m1\u001b[0m is not 2\n    at x"],
+        },
+      ],
+    },
+    { name: "test/b.test.ts", status: "failed", message: "no such module\nat y", assertionResults: [] },
+    { name: "test/c.test.ts", status: "passed", message: "", assertionResults: [] },
+  ];
+  const { stdout } = run({
+    report: { ...report(10, 1), testResults },
+    npm: 1,
+    leftovers: "network namespace left behind: x\n",
+    fails: "tsc",
+  });
+  expect(stdout.slice(stdout.indexOf("== failed"))).toMatch(
+    /^== failed\n\S*a\.test\.ts > sums up: Error: 1 is not 2\n\S*b\.test\.ts: no such module\nnetwork namespace left behind: x\ntypes \(status 1\)\n13 passed, 2 failed\n$/,
+  );
+  expect(run({ report: report(10, 0) }).stdout).not.toContain("== failed");
 });

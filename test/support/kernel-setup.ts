@@ -3,6 +3,7 @@
  * left behind after. A leftover fails the run.
  */
 
+import { writeFileSync } from "node:fs";
 import { missingPrivilege } from "./capabilities.ts";
 import { takeSnapshot, waitForNoLeftovers } from "./leftovers.ts";
 import { ensureBpffs, ensureTracefs, releaseMounts, sharedWithOthers } from "./mounts.ts";
@@ -40,8 +41,10 @@ export async function setup(): Promise<(() => Promise<void>) | undefined> {
       for (const line of others)
         process.stderr.write(`left by these tests, or by another process: ${line}\n`);
     if (problems.length === 0) return;
-    // vitest prints what a teardown throws, and exits with 0 all the same.
+    // vitest prints what a teardown throws, and exits with 0 all the same. Its report says nothing: .ci/run wants a file.
     process.exitCode = 1;
+    const file = process.env["TSBPF_LEFTOVERS"];
+    if (file !== undefined) writeFileSync(file, problems.map((line) => `${line}\n`).join(""));
     throw new Error(`the kernel tests left something behind:\n  ${problems.join("\n  ")}`);
   };
 }
