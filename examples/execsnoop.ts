@@ -1,49 +1,16 @@
 /** Prints every program that is started on the machine: a tracepoint, and a ring buffer to tell about it. */
-import {
-  add,
-  and32,
-  call,
-  exit,
-  jeq,
-  lddw,
-  ldxdw,
-  ldxw,
-  mapDef,
-  mapFd,
-  mov,
-  mov32,
-  program,
-  r0,
-  r1,
-  r2,
-  r3,
-  r6,
-  r7,
-  r10,
-  rsh,
-  stxw,
-} from "tsbpf/asm";
-import { kernelStruct } from "tsbpf/btf";
+import { mapDef } from "tsbpf/asm";
 import {
   attachTracepoint,
   BpfMap,
   BpfProgram,
-  countLost,
+  kernelLayout,
   lostCounter,
   RingBuffer,
-  vmlinuxBtf,
+  tracepointLayout,
 } from "tsbpf/kernel";
-import { array, char, struct, u32 } from "tsbpf/layout";
-import {
-  bpf_get_current_comm,
-  bpf_get_current_pid_tgid,
-  bpf_get_current_task,
-  bpf_get_current_uid_gid,
-  bpf_probe_read_kernel,
-  bpf_probe_read_kernel_str,
-  bpf_ringbuf_reserve,
-  bpf_ringbuf_submit,
-} from "tsbpf/uapi/helpers";
+import { tracepoint } from "tsbpf/lang";
+import { array, char, dataLoc, pointer, struct, u32 } from "tsbpf/layout";
 import { run } from "./support/run.ts";
 
 const Event = struct("event", {
@@ -56,56 +23,28 @@ const Event = struct("event", {
 const events = mapDef({ name: "events", type: "ringbuf", maxEntries: 256 * 1024 });
 const lost = lostCounter("events_lost");
 
-/** The program, with the offsets that kernel structs have on this machine. */
+/** The program, with the layouts that the kernel's records and structs have on this machine. */
 const execsnoop = () => {
-  const record = kernelStruct(vmlinuxBtf(), "trace_event_raw_sched_process_exec");
-  const task = kernelStruct(vmlinuxBtf(), "task_struct");
-  return program("tracepoint", "execsnoop", {
-    entry: [
-      mov(r6, r1),
-      lddw(r1, mapFd(events)),
-      mov(r2, Event.size),
-      mov(r3, 0),
-      call(bpf_ringbuf_reserve),
-      jeq(r0, 0, "lost"),
-      mov(r7, r0),
-      call(bpf_get_current_pid_tgid), // the process is in the upper half, the thread in the lower
-      rsh(r0, 32),
-      stxw([r7, Event.offset.pid], r0),
-      call(bpf_get_current_uid_gid),
-      stxw([r7, Event.offset.uid], r0),
-      mov(r1, r7),
-      add(r1, Event.offset.comm),
-      mov(r2, 16),
-      call(bpf_get_current_comm),
-      // task->real_parent->tgid
-      call(bpf_get_current_task),
-      mov(r3, r0),
-      add(r3, task.field("real_parent").offset),
-      mov(r1, r10),
-      add(r1, -8),
-      mov(r2, 8),
-      call(bpf_probe_read_kernel),
-      ldxdw(r3, [r10, -8]),
-      add(r3, task.field("tgid").offset),
-      mov(r1, r7),
-      add(r1, Event.offset.ppid),
-      mov(r2, 4),
-      call(bpf_probe_read_kernel),
-      // A text of the record is behind it: 16 bits say where, 16 how long it is.
-      ldxw(r3, [r6, record.field("__data_loc_filename").offset]),
-      and32(r3, 0xffff),
-      add(r3, r6),
-      mov(r1, r7),
-      add(r1, Event.offset.filename),
-      mov(r2, 128),
-      call(bpf_probe_read_kernel_str),
-      mov(r1, r7),
-      mov(r2, 0),
-      call(bpf_ringbuf_submit),
-    ],
-    done: [mov32(r0, 0), exit()],
-    lost: [...countLost(lost), mov32(r0, 0), exit()],
+  const Exec = tracepointLayout("sched:sched_process_exec", { filename: dataLoc });
+  const Parent = kernelLayout("task_struct", { tgid: u32 });
+  const Task = kernelLayout("task_struct", { real_parent: pointer(Parent) });
+
+  return tracepoint("execsnoop", Exec, ($) => {
+    const full = () => {
+      $.atomic.add($.global(lost), 1);
+      return $.return(0);
+    };
+    const event = $.reserve(events, Event, { else: full });
+    const task = $.view($.bpf_get_current_task(), Task);
+    $.assign(event, {
+      pid: $.bpf_get_current_pid_tgid().shr(32).to(u32), // the thread is in the lower half
+      ppid: task.real_parent.tgid,
+      uid: $.bpf_get_current_uid_gid().to(u32),
+    });
+    $.bpf_get_current_comm(event.comm, 16);
+    $.copyText(event.filename, $.ctx.filename);
+    $.submit(event);
+    return $.return(0);
   });
 };
 

@@ -68,6 +68,7 @@ interface ResultsOf {
   cgroup_skb: "a cgroup's packet filter returns 1 (let it through) or 0 (drop it), or a value";
   cgroup_sock: "a cgroup's policy returns 1 (allow) or 0 (refuse), or a value";
   cgroup_sock_addr: "a cgroup's policy returns 1 (allow) or 0 (refuse), or a value";
+  tracing: "a program at a kernel function returns 0, and one at a tracepoint any number";
   sk_lookup: "a program that chooses a socket returns 1 (let it through) or 0 (drop it), or a value";
 }
 
@@ -192,7 +193,18 @@ export function cgroupSockAddr<B>(
   return build("cgroup_sock_addr", name, sockAddrContext, body, { ...options, attachType });
 }
 
-/** A policy for the sockets that a cgroup's processes make. 1 allows, 0 refuses with EPERM. */
+/**
+ * A policy for the sockets that a cgroup's processes make. 1 allows, 0 refuses with EPERM.
+ *
+ * @throws LangError for what cannot be built, naming the line of TypeScript.
+ * @example
+ * ```ts
+ * const noRaw = cgroupSock("no_raw", "cgroup_inet_sock_create", ($) => {
+ *   $.if($.ctx.type.eq(3), () => $.return(0)); // SOCK_RAW
+ *   return $.return(1);
+ * });
+ * ```
+ */
 export function cgroupSock<B>(
   name: string,
   attachType: AttachTypeName,

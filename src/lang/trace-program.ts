@@ -12,8 +12,8 @@ export type RawTracepointScope<L extends Layout = typeof rawTracepointContext> =
   L,
   number
 >;
-/** What a typed raw tracepoint's program is given, and one at the start or the end of a kernel function. */
-export type TracingScope<L extends Layout> = ScopeOf<"tracing", L, number>;
+/** What a typed raw tracepoint's program is given; with the result 0, one at the start or the end of a kernel function. */
+export type TracingScope<L extends Layout, Result = number> = ScopeOf<"tracing", L, Result>;
 
 /**
  * A program on a tracepoint: `$.ctx` has the fields of the event's record. `tracepointLayout` of `tsbpf/kernel` takes the layout
@@ -96,7 +96,7 @@ export function tpBtf<L extends StructLayout, B>(
 
 /**
  * A program at the start of a kernel function, with its arguments as the verifier knows them. It is loaded for the function that
- * its arguments are of. Kernel 5.5; some kernels, confined ones among them, take none.
+ * its arguments are of. The kernel takes no other result than 0. Kernel 5.5; some kernels, confined ones among them, take none.
  *
  * @param args - of `functionArguments` of `tsbpf/kernel`.
  * @throws LangError for what cannot be built, naming the line of TypeScript.
@@ -104,7 +104,7 @@ export function tpBtf<L extends StructLayout, B>(
 export function fentry<L extends StructLayout, B>(
   name: string,
   args: L,
-  body: ($: TracingScope<L>) => B & MustExit<B>,
+  body: ($: TracingScope<L, 0>) => B & MustExit<B>,
   options?: LangOptions,
 ): Program<"tracing"> {
   return build("tracing", name, args, body, { attachTo: args.name, ...options, attachType: "trace_fentry" });
@@ -114,7 +114,7 @@ export function fentry<L extends StructLayout, B>(
 export function fexit<L extends StructLayout, B>(
   name: string,
   args: L,
-  body: ($: TracingScope<L>) => B & MustExit<B>,
+  body: ($: TracingScope<L, 0>) => B & MustExit<B>,
   options?: LangOptions,
 ): Program<"tracing"> {
   return build("tracing", name, args, body, { attachTo: args.name, ...options, attachType: "trace_fexit" });

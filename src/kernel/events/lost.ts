@@ -3,7 +3,7 @@ import { aadd64 } from "../../asm/atomic.ts";
 import { call } from "../../asm/call.ts";
 import type { Insn } from "../../asm/insn.ts";
 import { type LddwSource, lddw, type Memory, mapFd, mapValue } from "../../asm/load-store.ts";
-import { type MapDef, mapDef } from "../../asm/map-def.ts";
+import { type MapDef, mapDef, type TypedMapDef } from "../../asm/map-def.ts";
 import { r1, r2, r3, r4 } from "../../asm/register.ts";
 import { u32, u64 } from "../../btf/layout/index.ts";
 import { bpf_ringbuf_output } from "../../uapi/helpers.ts";
@@ -18,7 +18,7 @@ export type LostCounter =
 
 /**
  * Describes the map that {@link countLost} counts in. A ring buffer does not count what did not fit: the program that
- * wanted to send it is told, and has to.
+ * wanted to send it is told, and has to. In the language: `$.atomic.add($.global(lost), 1)`.
  *
  * @example
  * ```ts
@@ -42,7 +42,7 @@ export type LostCounter =
  * console.log(ring.lost);
  * ```
  */
-export function lostCounter(name: string): MapDef<"array", number, number> {
+export function lostCounter(name: string): TypedMapDef<"array", typeof u32, typeof u64.asNumber> {
   return mapDef({ name, type: "array", key: u32, value: u64.asNumber, maxEntries: 1 });
 }
 

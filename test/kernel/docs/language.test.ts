@@ -1,9 +1,22 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
+import koffi from "koffi";
 import { afterAll, expect, test } from "vitest";
 import { type MapDef, mapDef, type Program } from "../../../src/asm/index.ts";
-import { type Layout, u32, u64 } from "../../../src/btf/layout/index.ts";
-import { attachTcxLink, attachXdpLink, BpfMap, BpfProgram, RingBuffer } from "../../../src/kernel/index.ts";
+import { decode, type Layout, u32, u64 } from "../../../src/btf/layout/index.ts";
+import {
+  attachRawTracepoint,
+  attachTcxLink,
+  attachTracepoint,
+  attachUprobe,
+  attachXdpLink,
+  BpfMap,
+  BpfProgram,
+  PerfBuffer,
+  RingBuffer,
+} from "../../../src/kernel/index.ts";
 import { skbContext, TC_ACT_UNSPEC, tc } from "../../../src/lang/index.ts";
 import { codeBlocks } from "../../docs/markdown.ts";
 import { ROOT, writeBlocks } from "../../docs/page.ts";
@@ -179,6 +192,22 @@ describeKernel(PAGE, () => {
     ]);
   });
 
+  test("7: a map of maps", async () => {
+    const { protocols, queues, countByQueue } = await block<{
+      protocols: MapDef<"hash", number, bigint>;
+      queues: MapDef<"array_of_maps", number, number>;
+      countByQueue: Program<"xdp">;
+    }>("queues.ts");
+    using outer = BpfMap.create(queues);
+    using first = BpfMap.create(protocols);
+    using prog = BpfProgram.load(countByQueue, { maps: [outer] });
+    prog.testRun({ data: udpTo(53) }); // no map for queue 0 yet
+    outer.set(0, first as never);
+    prog.testRun({ data: udpTo(53) });
+    prog.testRun({ data: packets(0x86dd, payload(60)), repeat: 2 });
+    expect(Object.fromEntries(first.entries())).toEqual({ [0x0800]: 1n, [0x86dd]: 2n });
+  });
+
   test("8: events", async () => {
     const { Syn, syns, watchSyn } = await block<{
       Syn: Layout<{ source: number; port: number }>;
@@ -192,6 +221,22 @@ describeKernel(PAGE, () => {
       packets(0x0800, ipv4(6, tcp(4000, 443, flags, payload(0)), { source: 0x0a000009, options: 4 }));
     for (const flags of [0x02, 0x12, 0x10]) prog.testRun({ data: segment(flags) });
     expect(ring.take(10)).toEqual([{ source: 0x0a000009, port: 443 }]);
+  });
+
+  test("8: an event with bytes of the packet", async () => {
+    const { Seen, seen, capture } = await block<{
+      Seen: Layout<{ length: number; queue: number }>;
+      seen: MapDef<"perf_event_array", number, number>;
+      capture: Program<"xdp">;
+    }>("capture.ts");
+    using map = BpfMap.create(seen);
+    using prog = BpfProgram.load(capture, { maps: [map] });
+    using reader = PerfBuffer.open(map);
+    const data = udpTo(53);
+    prog.testRun({ data });
+    const [bytes = new Uint8Array()] = reader.take(10);
+    expect(decode(Seen, bytes.slice(0, 8))).toEqual({ length: data.length, queue: 0 });
+    expect([...bytes.slice(8, 22)]).toEqual([...data.subarray(0, 14)]);
   });
 
   test("9: functions", async () => {
@@ -237,7 +282,61 @@ describeKernel(PAGE, () => {
     expect(map.get(39)).toBe(1n);
   });
 
-  test("13: the parser, on packets of every kind", async () => {
+  test("13: a tracepoint, and kernel structs", async () => {
+    const { Started, started, watchExec } = await block<{
+      Started: Layout<{ pid: number; parent: number; comm: string; file: string }>;
+      started: MapDef<"ringbuf">;
+      watchExec(): Program<"tracepoint">;
+    }>("watch-exec.ts");
+    using map = BpfMap.create(started);
+    using prog = BpfProgram.load(watchExec(), { maps: [map] });
+    using ring = RingBuffer.open(map, Started);
+    using _link = attachTracepoint(prog, "sched:sched_process_exec");
+    const { pid } = spawnSync("/bin/true");
+    expect(ring.take(1000)).toContainEqual({
+      pid,
+      parent: process.pid,
+      comm: readFileSync("/proc/self/comm", "utf8").trim(),
+      file: "/bin/true",
+    });
+  });
+
+  test("13: a typed raw tracepoint", async () => {
+    const { codes, exitCodes } = await block<{
+      codes: MapDef<"hash", number, bigint>;
+      exitCodes(): Program<"tracing">;
+    }>("exit-codes.ts");
+    using map = BpfMap.create(codes);
+    using prog = BpfProgram.load(exitCodes(), { maps: [map] });
+    using _link = attachRawTracepoint(prog, undefined);
+    spawnSync("/bin/sh", ["-c", "exit 77"]);
+    expect(map.get(77 << 8)).toBe(1n);
+  });
+
+  test("13: a function of a process", async () => {
+    const { Access, accesses, watchAccess } = await block<{
+      Access: Layout<{ mode: number; path: string }>;
+      accesses: MapDef<"ringbuf">;
+      watchAccess: Program<"kprobe">;
+    }>("opened.ts");
+    using map = BpfMap.create(accesses);
+    using prog = BpfProgram.load(watchAccess, { maps: [map] });
+    using ring = RingBuffer.open(map, Access);
+    const libc = /^.* (\/.*\/libc\.so\.6)$/m.exec(readFileSync("/proc/self/maps", "utf8"))?.[1] ?? "";
+    using _link = attachUprobe(prog, { path: libc, symbol: "access" }, { pid: process.pid });
+    koffi.load("libc.so.6").func("int access(const char *path, int mode)")("/etc/hostname", 4);
+    expect(ring.take(10)).toEqual([{ mode: 4, path: "/etc/hostname" }]);
+  });
+
+  test("14: kernel functions", async () => {
+    const { parentOf } = await block<{ parentOf(): Program<"sched_cls"> }>("task-of.ts");
+    using prog = BpfProgram.load(parentOf());
+    const data = new Uint8Array(64);
+    new DataView(data.buffer).setInt32(0, process.pid, true);
+    expect(prog.testRun({ data }).retval).toBe(process.ppid);
+  });
+
+  test("15: the parser, on packets of every kind", async () => {
     const { services, countServices } = await block<{
       services: MapDef<"lru_hash", { protocol: number; port: number }, bigint>;
       countServices: Program<"xdp">;
@@ -266,7 +365,7 @@ describeKernel(PAGE, () => {
     ]);
   });
 
-  test("13: the parser on an interface", async () => {
+  test("15: the parser on an interface", async () => {
     await using net = await createTestNet();
     const running = net.spawn("inside", process.execPath, [
       "--import",

@@ -92,12 +92,10 @@ function drainer(ring: MapDef, sum: MapDef, count: MapDef, wrong: MapDef, result
 
 function setUp(sys: Syscalls, size = 4096) {
   const ring = ringDef(size);
-  const [sum, count, wrong, result] = ["sum", "count", "wrong", "result"].map(lostCounter) as [
-    MapDef<"array", number, number>,
-    MapDef<"array", number, number>,
-    MapDef<"array", number, number>,
-    MapDef<"array", number, number>,
-  ];
+  const sum = lostCounter("sum");
+  const count = lostCounter("count");
+  const wrong = lostCounter("wrong");
+  const result = lostCounter("result");
   const map = BpfMap.create(ring, { sys });
   const counters = [sum, count, wrong, result].map((def) => BpfMap.create(def, { sys }));
   const maps = [map, ...counters];

@@ -130,7 +130,10 @@ describeKernel("programs at functions and samples", () => {
     ["fexit", fexit],
   ] as const)("%s is loaded for the function of its arguments, or the error says why not", (name, kind) => {
     const Connect = functionArguments("tcp_connect", { sk: pointer(Sock), result: s32 });
-    const program = kind("connects", Connect, ($) => $.return($.ctx.sk.sk_protocol.to(u32)));
+    const program = kind("connects", Connect, ($) => {
+      $.if($.ctx.sk.sk_protocol.eq(6), () => $.printk`TCP`);
+      return $.return(0);
+    });
     expect(program.attachTo).toBe("tcp_connect");
     let error: unknown;
     try {
