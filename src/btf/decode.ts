@@ -1,7 +1,8 @@
-import { BTF_MAGIC, BTF_VERSION } from "../uapi/btf.ts";
 import { INT_ENCODING, LINKAGE } from "./encode.ts";
 import { BtfError } from "./error.ts";
-import { BTF_HEADER_SIZE, BTF_KIND_NAMES, type BtfKind, KSYM_NAME_LEN } from "./kind.ts";
+import { BTF_KIND_NAMES, type BtfKind, KSYM_NAME_LEN } from "./kind.ts";
+import { indexNames, type NamedTypes, type NameIndex } from "./name-index.ts";
+import { kindNumber, readSections, vlenOf } from "./sections.ts";
 import {
   type BtfDatasecEntry,
   type BtfEnum64Value,
@@ -63,22 +64,19 @@ export interface DecodeOptions {
  * ```
  */
 export function decodeBtf(bytes: Uint8Array, { base }: DecodeOptions = {}): Btf {
-  const header = readHeader(bytes, base);
-  const words = readWords(bytes, header.types, header.byteOrder);
-  const starts = indexRecords(words, header);
-  const strings = bytes.subarray(header.strings.start, header.strings.end);
+  const { byteOrder, words, starts, typesStart, strings } = readSections(bytes, base);
   const source: Source = {
     strings,
     text: createTextReader(strings),
     stringsStart: base?.stringsLength ?? 0,
     words,
     starts,
-    typesStart: header.types.start,
+    typesStart,
     firstId: base?.typeCount ?? 1,
     typeCount: (base?.typeCount ?? 1) + starts.length,
     base,
   };
-  return createBtf(source, header.byteOrder);
+  return createBtf(source, byteOrder);
 }
 
 function createBtf(source: Source, byteOrder: ByteOrder): Btf {
@@ -142,181 +140,13 @@ function createBtf(source: Source, byteOrder: ByteOrder): Btf {
 const VOID_TYPE: BtfVoid = { kind: "void" };
 
 /** What the functions below read from. */
-interface Source {
+interface Source extends NamedTypes {
   readonly base: Btf | undefined;
-  /** The blob's own strings. */
-  readonly strings: Uint8Array;
   /** The string at an offset of {@link strings}. */
   readonly text: (start: number) => string;
-  /** Offset of the first of them: where the base's end. */
-  readonly stringsStart: number;
-  /** The type section in the host's byte order. */
-  readonly words: Uint32Array;
-  /** For each type the word its record starts at. */
-  readonly starts: Uint32Array;
   /** Where the type section starts in the blob, for messages. */
   readonly typesStart: number;
-  readonly firstId: BtfTypeId;
   readonly typeCount: number;
-}
-
-interface Range {
-  readonly start: number;
-  readonly end: number;
-}
-
-interface Header {
-  readonly byteOrder: ByteOrder;
-  readonly types: Range;
-  readonly strings: Range;
-  /** Sizes of the records of kinds that we do not know, from the blob's own table. */
-  readonly layout: readonly RecordLayout[];
-}
-
-/** Words after the 3 of `struct btf_type`. */
-interface RecordLayout {
-  readonly fixed: number;
-  readonly perElement: number;
-}
-
-function readHeader(bytes: Uint8Array, base: Btf | undefined): Header {
-  if (bytes.length < BTF_HEADER_SIZE) {
-    throw new BtfError(`BTF of ${bytes.length} bytes is shorter than its header (${BTF_HEADER_SIZE})`, {
-      offset: 0,
-    });
-  }
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const byteOrder = byteOrderOf(view);
-  const little = byteOrder === "little";
-  const word = (offset: number): number => view.getUint32(offset, little);
-  const version = view.getUint8(2);
-  if (version !== BTF_VERSION) {
-    throw new BtfError(`BTF version ${version}: only ${BTF_VERSION} is known`, { offset: 2 });
-  }
-  if (base !== undefined && base.byteOrder !== byteOrder) {
-    throw new BtfError(`BTF is ${byteOrder}-endian and its base ${base.byteOrder}-endian`, { offset: 0 });
-  }
-  const headerLength = word(4);
-  if (headerLength < BTF_HEADER_SIZE || headerLength > bytes.length) {
-    throw new BtfError(
-      `BTF header of ${headerLength} bytes: it has at least ${BTF_HEADER_SIZE}, and the blob ${bytes.length}`,
-      { offset: 4 },
-    );
-  }
-  const section = (what: string, at: number): Range => {
-    const start = headerLength + word(at);
-    const end = start + word(at + 4);
-    if (end > bytes.length) {
-      throw new BtfError(`BTF ${what} section is at ${start}..${end}, the blob has ${bytes.length} bytes`, {
-        offset: at,
-      });
-    }
-    return { start, end };
-  };
-  const types = section("type", 8);
-  const strings = section("string", 16);
-  if ((types.start - headerLength) % 4 !== 0 || (types.end - types.start) % 4 !== 0) {
-    throw new BtfError(`BTF type section at ${types.start}..${types.end} is no whole number of words`, {
-      offset: 8,
-    });
-  }
-  checkStrings(bytes, strings, base);
-  const layout = headerLength >= 32 ? readLayout(bytes, section("layout", 24)) : [];
-  return { byteOrder, types, strings, layout };
-}
-
-function byteOrderOf(view: DataView): ByteOrder {
-  if (view.getUint16(0, true) === BTF_MAGIC) return "little";
-  if (view.getUint16(0, false) === BTF_MAGIC) return "big";
-  const magic = view.getUint16(0, true).toString(16).padStart(4, "0");
-  throw new BtfError(`no BTF: it starts with 0x${magic}, not 0x${BTF_MAGIC.toString(16)}`, { offset: 0 });
-}
-
-// With a NUL at the end no string can run out of its section.
-function checkStrings(bytes: Uint8Array, { start, end }: Range, base: Btf | undefined): void {
-  if (start === end) {
-    if (base !== undefined) return;
-    throw new BtfError("BTF has no strings, not even the empty one", { offset: 20 });
-  }
-  if (base === undefined && bytes[start] !== 0) {
-    throw new BtfError("BTF strings do not start with the empty one", { offset: start });
-  }
-  if (bytes[end - 1] !== 0) throw new BtfError("BTF strings do not end with a NUL", { offset: end - 1 });
-}
-
-/** `struct btf_layout { u8 info_sz, elem_sz; u16 flags; }` for each kind (headers of Linux 7.2). */
-function readLayout(bytes: Uint8Array, { start, end }: Range): RecordLayout[] {
-  const layout: RecordLayout[] = [];
-  for (let at = start; at + 4 <= end; at += 4) {
-    layout.push({ fixed: (bytes[at] ?? 0) / 4, perElement: (bytes[at + 1] ?? 0) / 4 });
-  }
-  return layout;
-}
-
-/** The section as words: a view of the bytes if they are aligned and in the host's order, else a copy. */
-function readWords(bytes: Uint8Array, { start, end }: Range, byteOrder: ByteOrder): Uint32Array {
-  const count = (end - start) / 4;
-  if (byteOrder === HOST_ORDER) {
-    if ((bytes.byteOffset + start) % 4 === 0) {
-      return new Uint32Array(bytes.buffer, bytes.byteOffset + start, count);
-    }
-    return new Uint32Array(bytes.slice(start, end).buffer, 0, count);
-  }
-  const view = new DataView(bytes.buffer, bytes.byteOffset + start, end - start);
-  const words = new Uint32Array(count);
-  for (let index = 0; index < count; index++)
-    words[index] = view.getUint32(index * 4, byteOrder === "little");
-  return words;
-}
-
-const HOST_ORDER: ByteOrder = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? "little" : "big";
-
-const kindNumber = (info: number): number => (info >>> 24) & 0x7f;
-const vlenOf = (info: number): number => info & 0xffffff;
-
-/** Finds where each record starts. One pass; each record moves it on by at least 3 words. */
-function indexRecords(words: Uint32Array, { layout, types }: Header): Uint32Array {
-  const starts = new Uint32Array(Math.ceil(words.length / 3));
-  let count = 0;
-  let at = 0;
-  while (at < words.length) {
-    if (at + 3 > words.length) {
-      throw new BtfError("BTF type section ends within a type", { offset: types.start + at * 4 });
-    }
-    const info = words[at + 1] ?? 0;
-    const kind = kindNumber(info);
-    const fixed = FIXED_WORDS[kind] ?? layout[kind]?.fixed;
-    const perElement = ELEMENT_WORDS[kind] ?? layout[kind]?.perElement;
-    if (fixed === undefined || perElement === undefined || kind === 0) {
-      throw new BtfError(`BTF type of unknown kind ${kind}, and no table that tells its size`, {
-        offset: types.start + at * 4 + 4,
-      });
-    }
-    const size = 3 + fixed + perElement * vlenOf(info);
-    if (!Number.isInteger(size) || at + size > words.length) {
-      throw new BtfError(
-        `BTF ${BTF_KIND_NAMES[kind] ?? "type"} of ${size * 4} bytes does not fit the ${(words.length - at) * 4} left`,
-        { offset: types.start + at * 4 },
-      );
-    }
-    starts[count++] = at;
-    at += size;
-  }
-  return starts.slice(0, count);
-}
-
-const FIXED_WORDS: readonly number[] = recordWords({ int: 1, array: 3, var: 1, declTag: 1 });
-const ELEMENT_WORDS: readonly number[] = recordWords({
-  struct: 3,
-  union: 3,
-  enum: 2,
-  enum64: 3,
-  funcProto: 2,
-  datasec: 3,
-});
-
-function recordWords(words: Partial<Record<BtfKind, number>>): number[] {
-  return BTF_KIND_NAMES.map((name) => (name === undefined ? 0 : (words[name] ?? 0)));
 }
 
 /** @param word the word that refers to the string, for messages */
@@ -490,67 +320,6 @@ function byNumber<Name extends string>(numbers: Readonly<Record<Name, number>>):
   for (const [name, number] of Object.entries(numbers) as [Name, number][]) names[number] = name;
   return names;
 }
-
-/** The blob's own types by name. */
-interface NameIndex {
-  find(name: Uint8Array): Iterable<BtfTypeId>;
-}
-
-/**
- * A chained hash table over the names' bytes, so that no name becomes a JavaScript string before someone asks for it.
- * Chains keep ids in rising order.
- */
-function indexNames(source: Source): NameIndex {
-  const { words, starts, firstId } = source;
-  const mask = 2 ** Math.ceil(Math.log2(Math.max(starts.length, 2))) - 1;
-  const heads = new Int32Array(mask + 1).fill(-1);
-  const next = new Int32Array(starts.length);
-  for (let index = starts.length - 1; index >= 0; index--) {
-    const start = starts[index] ?? 0;
-    if (!NAMED_KINDS[kindNumber(words[start + 1] ?? 0)]) continue;
-    const hash = hashName(source, words[start] ?? 0) & mask;
-    next[index] = heads[hash] ?? -1;
-    heads[hash] = index;
-  }
-
-  return {
-    *find(name) {
-      for (let index = heads[hashBytes(name, 0) & mask] ?? -1; index >= 0; index = next[index] ?? -1) {
-        if (isName(source, words[starts[index] ?? 0] ?? 0, name)) yield firstId + index;
-      }
-    },
-  };
-}
-
-function hashName({ base, strings, stringsStart }: Source, offset: number): number {
-  // In a module's BTF a name may be one of the kernel's strings.
-  if (offset < stringsStart) return hashBytes(new TextEncoder().encode(base?.string(offset)), 0);
-  return hashBytes(strings, offset - stringsStart);
-}
-
-function isName({ base, strings, stringsStart }: Source, offset: number, name: Uint8Array): boolean {
-  if (offset < stringsStart) return base?.string(offset) === new TextDecoder().decode(name);
-  const start = offset - stringsStart;
-  for (let index = 0; index < name.length; index++) {
-    if (strings[start + index] !== name[index]) return false;
-  }
-  return strings[start + name.length] === 0;
-}
-
-/** FNV-1a of the bytes up to a NUL or the end. */
-function hashBytes(bytes: Uint8Array, start: number): number {
-  let hash = 0x811c9dc5;
-  for (let at = start; at < bytes.length; at++) {
-    const byte = bytes[at] ?? 0;
-    if (byte === 0) break;
-    hash = Math.imul(hash ^ byte, 0x01000193);
-  }
-  return hash ^ (hash >>> 15);
-}
-
-const NAMED_KINDS: readonly boolean[] = BTF_KIND_NAMES.map(
-  (kind) => kind !== undefined && kind !== "declTag" && kind !== "typeTag",
-);
 
 /** What the size of a pointer is told by, as in libbpf: the kernel's `long` is as wide as its pointers. */
 function longSize(btf: Btf): number | undefined {
