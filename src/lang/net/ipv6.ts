@@ -118,29 +118,36 @@ export function parseIpv6($: PacketParser, options: Ipv6Options): Ipv6Packet {
   $.if(ip.version.ne(6), otherwise);
   const protocol: Var<"u8"> = $.let(u8, ip.nexthdr);
   const frag: Var<"u16"> = $.let(u16, 0);
+  const short: Var<"u8"> = $.let(u8, 0);
+  // The caller's way out is taken behind the loop, or a $.break() in it would leave this loop instead of the caller's.
+  const leave = () => {
+    short.set(1);
+    return $.break();
+  };
   $.for(maxHeaders, () => {
     const length: Var<"u32"> = $.let(u32, frag_hdr.size);
     $.if(protocol.eq(NEXTHDR_HOP).or(protocol.eq(NEXTHDR_ROUTING)).or(protocol.eq(NEXTHDR_DEST)), () => {
-      const header = $.packet.peek(ipv6_opt_hdr, { else: otherwise });
+      const header = $.packet.peek(ipv6_opt_hdr, { else: leave });
       protocol.set(header.nexthdr);
       length.set(header.hdrlen.to(u32).mul(8).add(8));
     })
       .elif(protocol.eq(NEXTHDR_AUTH), () => {
-        const header = $.packet.peek(ipv6_opt_hdr, { else: otherwise });
+        const header = $.packet.peek(ipv6_opt_hdr, { else: leave });
         protocol.set(header.nexthdr);
         length.set(header.hdrlen.to(u32).mul(4).add(8));
       })
       .elif(protocol.eq(NEXTHDR_FRAGMENT), () => {
-        const header = $.packet.peek(frag_hdr, { else: otherwise });
+        const header = $.packet.peek(frag_hdr, { else: leave });
         protocol.set(header.nexthdr);
         frag.set(header.frag_off.toHost().and(IP6_OFFSET | IP6_MF));
         $.if(frag.has(IP6_OFFSET), () => {
-          skipFromStart($, frag_hdr.size, otherwise);
+          skipFromStart($, frag_hdr.size, leave);
           return $.break();
         });
       })
       .else(() => $.break());
-    skipFromStart($, length, otherwise);
+    skipFromStart($, length, leave);
   });
+  $.if(short.ne(0), otherwise);
   return { ip, protocol, fragment: frag.ne(0), laterFragment: frag.has(IP6_OFFSET) };
 }

@@ -1,7 +1,9 @@
 import { expect, test } from "vitest";
 import type { Program } from "../../../src/asm/program.ts";
+import { u32 } from "../../../src/btf/layout/index.ts";
 import { BpfMap, BpfProgram } from "../../../src/kernel/index.ts";
-import { TC_ACT_OK, TC_ACT_SHOT, XDP_DROP, XDP_PASS } from "../../../src/lang/index.ts";
+import { TC_ACT_OK, TC_ACT_SHOT, XDP_DROP, XDP_PASS, xdp } from "../../../src/lang/index.ts";
+import { ethhdr, parseIpv6 } from "../../../src/lang/net/index.ts";
 import { found, tcDissector, xdpDissector } from "../../lang/net/dissector.ts";
 import { dissect, type Found } from "../../lang/net/reference.ts";
 import { samples } from "../../lang/net/samples.ts";
@@ -114,5 +116,27 @@ describeKernel("the parsing helpers in the kernel", () => {
       expect([hex, dissector.parse(packet)]).toEqual([hex, expected]);
     }
     expect(Math.min(good, bad)).toBeGreaterThan(500);
+  });
+
+  test("the way out of a helper that loops leaves the caller's loop", () => {
+    const program = xdp("twice", ($) => {
+      const turns = $.let(u32, 0);
+      $.for(3, () => {
+        turns.set(turns.add(1));
+        $.packet.rewind();
+        $.packet.take(ethhdr, { else: () => $.break() });
+        parseIpv6($, { else: () => $.break() });
+      });
+      return $.return(turns);
+    });
+    using loaded = BpfProgram.load(program);
+    const packet = new Uint8Array(14 + 40 + 8 + 8);
+    packet.set([0x86, 0xdd, 0x60], 12);
+    packet[14 + 6] = 0; // hop-by-hop options, 8 bytes, then nothing
+    packet[14 + 40] = 59;
+    const run = (length: number) => loaded.testRun({ data: packet.subarray(0, length) }).retval;
+    expect(run(packet.length)).toBe(3);
+    expect(run(14 + 40 + 1)).toBe(1); // the extension header is cut off
+    expect(run(14 + 39)).toBe(1);
   });
 });

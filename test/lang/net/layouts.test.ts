@@ -70,6 +70,8 @@ test("sizes and offsets", () => {
     ipv6_rt_hdr: 4,
     ipv6hdr: 40,
     mpls_shim_hdr: 4,
+    pseudo6hdr: 40,
+    pseudohdr: 12,
     tcphdr: 20,
     udphdr: 8,
     vlan_hdr: 4,
