@@ -152,6 +152,11 @@ function colour(
 ): { readonly colours: ReadonlyMap<Reg, Reg>; readonly spilled: readonly Reg[] } {
   const cost = new Map<Reg, number>();
   const wishes = new Map<Reg, Reg[]>();
+  const wish = (reg: Reg, other: Reg): void => {
+    const known = wishes.get(reg);
+    if (known === undefined) wishes.set(reg, [other]);
+    else known.push(other);
+  };
   for (const { insns, depth } of blocks) {
     for (const insn of insns) {
       for (const reg of [...insn.uses, ...insn.defs]) {
@@ -161,8 +166,9 @@ function colour(
       }
       if (!insn.copy) continue;
       const [a, b] = [merged(insn.dst as Reg), merged(insn.src as Reg)];
-      wishes.set(a, [...(wishes.get(a) ?? []), b]);
-      wishes.set(b, [...(wishes.get(b) ?? []), a]);
+      if (a === b) continue;
+      wish(a, b);
+      wish(b, a);
     }
   }
   const stack = simplificationOrder(graph, cost);

@@ -64,6 +64,7 @@ function compileFunction(fn: IrFunction, target: IrTarget, context: Context): Co
   const spills = tidySpills(blocks, allocate(blocks, registers));
   mergeTails(blocks);
   const placed = layOut(blocks);
+  if (target.isa < 4) checkJumps(fn, placed);
   const slots = placeSlots(fn, placed, spills);
   const names = nameBlocks(placed);
   const result = placed.map((block) => ({
@@ -83,6 +84,29 @@ function compileFunction(fn: IrFunction, target: IrTarget, context: Context): Co
     if (called.deepest.length >= deepest.length) deepest = [own, ...called.deepest];
   }
   return { blocks: result, largest, deepest };
+}
+
+/** A jump's distance has 16 bits before kernel 6.6. */
+const FARTHEST = 0x7fff;
+
+function checkJumps({ name }: IrFunction, blocks: readonly MachineBlock[]): void {
+  const starts = new Map<MachineBlock, number>();
+  let words = 0;
+  for (const block of blocks) {
+    starts.set(block, words);
+    for (const { fields } of block.insns) words += fields.next_imm === undefined ? 1 : 2;
+  }
+  if (words <= FARTHEST) return;
+  let at = 0;
+  for (const insn of blocks.flatMap(({ insns }) => insns)) {
+    at += insn.fields.next_imm === undefined ? 1 : 2;
+    if (insn.to === undefined || Math.abs((starts.get(insn.to) ?? at) - at) <= FARTHEST) continue;
+    throw new LangError(
+      `'${name}' has ${words} instructions, and jumps farther than kernels before 6.6 can`,
+      insn.source,
+      'Make functions of parts of it (func), loops of what is unrolled, or build it with { kernel: "6.6" }.',
+    );
+  }
 }
 
 function stackOf(chain: Chain): number {

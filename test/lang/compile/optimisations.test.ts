@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { assemble, listing, mapDef, type Program } from "../../../src/asm/index.ts";
 import { be16, s8, s32, s64, struct, u8, u16, u32, u64 } from "../../../src/btf/layout/index.ts";
 import { type LangOptions, XDP_DROP, XDP_PASS, XDP_TX, type XdpScope, xdp } from "../../../src/lang/index.ts";
+import { BPF_JA, BPF_JMP32 } from "../../../src/uapi/bpf.ts";
 import { refusal } from "../refusal.ts";
 
 // One program for each thing that the compiler does, and the instructions that are left.
@@ -146,6 +147,26 @@ describe("instructions of newer kernels", () => {
       code(($, { e }) => $.return(e.mul(3).to(s8)), { kernel }).filter((text) => /<<|\(s8\)/.test(text));
     expect(shifted("5.10")).toEqual([expect.stringMatching(/^w\d <<= 24$/)]);
     expect(shifted("6.6")).toEqual([expect.stringMatching(/^w\d = \(s8\)w\d$/)]);
+  });
+
+  test("a jump is as far as it must be from kernel 6.6 on only", () => {
+    const far = (kernel: "5.10" | "6.6") => (): Program =>
+      xdp(
+        "far",
+        ($) => {
+          const sum = $.let(u32, $.bpf_get_prandom_u32());
+          $.if(sum.eq(1), () => {
+            for (let n = 0; n < 17_000; n++) sum.set(sum.mul(3).xor(n));
+          });
+          return $.return(sum);
+        },
+        { kernel },
+      );
+    const gotol = BPF_JMP32 | BPF_JA;
+    expect(assemble(far("6.6")()).lines.filter(({ insn }) => insn.code === gotol)).toHaveLength(1);
+    expect(refusal(fileURLToPath(import.meta.url), far("5.10"))).toBe(
+      "'far' has 34002 instructions, and jumps farther than kernels before 6.6 can",
+    );
   });
 
   test("signed division is there from kernel 6.6 on only", () => {

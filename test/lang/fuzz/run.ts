@@ -57,9 +57,14 @@ function compareProgram(maps: Maps, seed: number, fuzzed: Fuzzed): string | unde
   const first = compareBuild(maps, seed, fuzzed, "plain");
   if (first !== undefined) return first;
   const found = compareBuild(maps, seed, fuzzed, second);
-  // Who asks for a form may ask for one that the verifier does not see the end of; what the language chooses must load.
-  const endless = second === "iterator" || second === "bpf_loop";
-  if (endless && found !== undefined && /program is too large|jumps is too complex/.test(found)) {
+  // Who asks for a form may ask for one that the verifier does not see the end of, or for which the stack has no room; what the
+  // language chooses must load.
+  const asked = second === "iterator" || second === "bpf_loop";
+  if (
+    asked &&
+    found !== undefined &&
+    /program is too large|jumps is too complex|bytes of stack/.test(found)
+  ) {
     return compareBuild(maps, seed, fuzzed, "chosen");
   }
   return found;
