@@ -4,7 +4,7 @@ import { AssembleError } from "./errors.ts";
 import type { Insn, InsnRef } from "./insn.ts";
 import type { MapDef } from "./map-def.ts";
 import { isShortJump, opOf } from "./opcode.ts";
-import type { Block, Program, Subprogram } from "./program.ts";
+import type { Block, GlobalParams, Program, Subprogram } from "./program.ts";
 
 /** A program as the kernel takes it, with everything that a loader or a listing needs. Offsets count instruction words. */
 export interface Assembled {
@@ -42,6 +42,8 @@ export interface AssembledFunction {
   readonly offset: number;
   /** Instruction words in it. */
   readonly length: number;
+  /** What it takes, where it is a global function. */
+  readonly params: GlobalParams | undefined;
 }
 
 /** A block in its place; one without instructions shares the offset of the next. */
@@ -96,7 +98,7 @@ export function assemble(program: Program, options: AssembleOptions = {}): Assem
   };
 }
 
-type Code = Pick<Program | Subprogram, "name" | "blocks">;
+type Code = Pick<Subprogram, "name" | "blocks" | "params">;
 
 /** The program, then the subprograms that it calls, directly or not, in the order of their first use. */
 function reachableFunctions(program: Program): readonly Code[] {
@@ -264,7 +266,7 @@ function place(functions: readonly Code[], long: ReadonlyMap<Block, ReadonlySet<
         }
       }
     }
-    placed.push({ name: fn.name, offset: start, length: offset - start });
+    placed.push({ name: fn.name, offset: start, length: offset - start, params: fn.params });
   }
   return { functions: placed, blocks, items, offsets };
 }

@@ -1,3 +1,4 @@
+import type { Layout } from "../btf/layout/index.ts";
 import type { bpf_attach_type, bpf_prog_type } from "../uapi/bpf.ts";
 import type { HelpersByProgType } from "../uapi/helpers.ts";
 import { AssembleError } from "./errors.ts";
@@ -49,8 +50,26 @@ export interface Subprogram<Use extends string = string> {
   readonly kind: "subprogram";
   readonly name: string;
   readonly blocks: readonly Block[];
+  /** What it takes, where it is a global function. */
+  readonly params?: GlobalParams | undefined;
   /** Only for the type checker: the helpers it calls. */
   readonly uses?: Use;
+}
+
+/**
+ * What a global function takes, in r1 to r5, by name: the program's context; a layout, of a number; `pointer(layout)`, of memory
+ * of that size, which may be NULL.
+ */
+export type GlobalParams = Readonly<Record<string, Layout | "context">>;
+
+/** Options of a subprogram. */
+export interface SubprogramOptions {
+  /**
+   * Makes it a global function (kernel 5.6): the verifier checks it once and by itself, for whatever these parameters may be, and
+   * not again with each call. Calls then say nothing about its result, other than that it is a number. Without BTF in the kernel
+   * it is checked with each call, as other subprograms are.
+   */
+  readonly global?: GlobalParams;
 }
 
 /** Options of a program. */
@@ -147,16 +166,30 @@ export function schedCls<B extends Blocks>(
 /**
  * Builds a function for programs to call: arguments in r1 to r5, the result in r0, its own 512 bytes of stack.
  *
- * @throws AssembleError when the name is not one that BTF takes.
+ * @throws AssembleError when the name is not one that BTF takes, or a global function has more than five parameters.
+ * @example
+ * ```ts
+ * const half = subprogram("half", { entry: [mov32(r0, r1), rsh32(r0, 1), exit()] }, { global: { value: u32 } });
+ * const drop = xdp("drop_half", { entry: [mov32(r1, XDP_TX), call(half), exit()] });
+ * ```
  */
 export function subprogram<B extends Blocks>(
   name: string,
   blocks: B & CheckBlocks<B, undefined>,
+  options: SubprogramOptions = {},
 ): Subprogram<HelpersInBlocks<B>> {
   if (!/^[A-Za-z_][A-Za-z0-9_]{0,127}$/.test(name)) {
     throw new AssembleError(`'${name}' is not a name for a subprogram`, {}, "Write it as a C identifier.");
   }
-  return Object.freeze({ kind: "subprogram", name, blocks: blockList(name, blocks) });
+  const params = options.global && Object.freeze({ ...options.global });
+  if (params !== undefined && Object.keys(params).length > 5) {
+    throw new AssembleError(
+      `the global function '${name}' has more than five parameters`,
+      {},
+      "There are r1 to r5.",
+    );
+  }
+  return Object.freeze({ kind: "subprogram", name, blocks: blockList(name, blocks), params });
 }
 
 function blockList(program: string, blocks: Blocks): readonly Block[] {

@@ -3,6 +3,7 @@ import type { ProgTypeName } from "../asm/program.ts";
 import type { SourcePosition } from "../asm/source-position.ts";
 import { createBtfBuilder } from "../btf/builder.ts";
 import { encodeFuncInfo, encodeLineInfo, type FuncInfo, type LineInfo } from "../btf/ext.ts";
+import type { BtfParam } from "../btf/type.ts";
 import type { SourceText } from "./source-text.ts";
 
 /** What describes a program to the kernel's verifier and to bpftool: its functions, and the line behind each instruction. */
@@ -23,14 +24,12 @@ export function programBtf(assembled: Assembled, text: SourceText): ProgramBtf {
   const u64 = builder.int("unsigned long long", 8, "unsigned");
   const [main] = assembled.functions;
   const funcs: FuncInfo[] = assembled.functions.map((fn) => {
-    // A program has one argument, its context, and the kernel recognises that by the struct's name. What a subprogram
-    // takes is not declared; static functions need no truthful prototype, since the verifier follows each call.
-    const isMain = fn === main;
-    const params = isMain ? [{ name: "ctx", type: builder.ptr(contextType(assembled.program.type)) }] : [];
-    const proto = builder.funcProto(isMain ? int : u64, params);
+    const proto =
+      fn === main ? builder.funcProto(int, [context("ctx")]) : builder.funcProto(u64, paramsOf(fn));
+    const isGlobal = fn === main || fn.params !== undefined;
     return {
       insn_off: fn.offset,
-      type_id: builder.func(identifier(fn.name), proto, isMain ? "global" : "static"),
+      type_id: builder.func(identifier(fn.name), proto, isGlobal ? "global" : "static"),
     };
   });
   const lines = lineRecords(assembled, text, (name) => builder.string(name));
@@ -40,9 +39,17 @@ export function programBtf(assembled: Assembled, text: SourceText): ProgramBtf {
     lineInfo: encodeLineInfo(lines, byteOrder),
   };
 
-  function contextType(type: ProgTypeName): number {
-    const name = CONTEXT_STRUCT[type];
-    return name === undefined ? 0 : builder.struct(name, 0, []);
+  /** The kernel recognises the context by the name of its struct. */
+  function context(name: string): BtfParam {
+    const struct = CONTEXT_STRUCT[assembled.program.type];
+    return { name, type: builder.ptr(struct === undefined ? 0 : builder.struct(struct, 0, [])) };
+  }
+
+  /** Static functions need no truthful prototype, since the verifier follows each call. */
+  function paramsOf({ params = {} }: AssembledFunction): readonly BtfParam[] {
+    return Object.entries(params).map(([name, param]) =>
+      param === "context" ? context(name) : { name, type: param.btf(builder) },
+    );
   }
 }
 

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
-import { add, add32, and32, lsh, mov, mov32 } from "../../src/asm/alu.ts";
+import { add, add32, and32, lsh, mov, mov32, sub } from "../../src/asm/alu.ts";
 import { call, kfunc } from "../../src/asm/call.ts";
 import { decode } from "../../src/asm/decode.ts";
 import { disassemble } from "../../src/asm/disassemble.ts";
@@ -30,12 +30,13 @@ import {
 } from "../../src/asm/program.ts";
 import { r0, r1, r2, r3, r4, r6, r10 } from "../../src/asm/register.ts";
 import { setSourceCapture } from "../../src/asm/source-position.ts";
-import { u32, u64 } from "../../src/btf/layout/index.ts";
+import { pointer, struct, u32, u64 } from "../../src/btf/layout/index.ts";
 import { kernelStruct } from "../../src/btf/lookup.ts";
 import { findKfunc } from "../../src/kernel/kfunc.ts";
 import { BpfMap } from "../../src/kernel/map.ts";
 import { BpfProgram } from "../../src/kernel/program.ts";
 import { xdpTestContext } from "../../src/kernel/test-run.ts";
+import { VerifierError } from "../../src/kernel/verifier-error.ts";
 import { ksymId, vmlinuxBtf } from "../../src/kernel/vmlinux.ts";
 import { SyscallError } from "../../src/syscall/errno.ts";
 import { FdClosedError } from "../../src/syscall/fd.ts";
@@ -396,6 +397,53 @@ describeKernel("functions that run", () => {
     });
     using prog = BpfProgram.load(main, { sys });
     expect(prog.testRun({ data: packet }).retval).toBe(21);
+  });
+
+  test("a global function is checked by itself, from its parameters", () => {
+    const pair = struct("pair", { a: u32, b: u32 });
+    // The length of the packet and the sum of two numbers; -1 without them.
+    const add2 = (name: string, checked: typeof r2 | typeof r3) =>
+      subprogram(
+        name,
+        {
+          entry: [
+            jeq(checked, 0, "none"),
+            ldxw(r0, [r3, pair.offset.a]),
+            ldxw(r4, [r3, pair.offset.b]),
+            add(r0, r4),
+            add(r0, r2),
+            ldxw(r4, [r1, xdp_md.data_end]),
+            ldxw(r1, [r1, xdp_md.data]),
+            sub(r4, r1),
+            add(r0, r4),
+            exit(),
+          ],
+          none: [mov(r0, -1), exit()],
+        },
+        { global: { ctx: "context", extra: u32, numbers: pointer(pair) } },
+      );
+    const main = (callee: ReturnType<typeof add2>, numbers: boolean) =>
+      xdp("calls", {
+        entry: [
+          stw([r10, -8], 30),
+          stw([r10, -4], 4),
+          mov32(r2, 500),
+          ...(numbers ? [mov(r3, r10), add(r3, -8)] : [mov(r3, 0)]),
+          call(callee),
+          exit(),
+        ],
+      });
+    using prog = BpfProgram.load(main(add2("add2", r3), true), { sys });
+    expect(prog.testRun({ data: packet }).retval).toBe(64 + 500 + 34);
+    using without = BpfProgram.load(main(add2("add2", r3), false), { sys });
+    expect(without.testRun({ data: packet }).retval).toBe(-1);
+    // A call gives it numbers, and the verifier does not follow calls: they might be missing.
+    const error = failure(() => BpfProgram.load(main(add2("unchecked", r2), true), { sys }));
+    expect(error).toBeInstanceOf(VerifierError);
+    expect(error.message).toContain("R3 invalid mem access 'mem_or_null'");
+    expect(() =>
+      subprogram("six", { entry: [exit()] }, { global: { a: u32, b: u32, c: u32, d: u32, e: u32, f: u32 } }),
+    ).toThrow("the global function 'six' has more than five parameters");
   });
 
   test("a callback of bpf_loop", () => {
