@@ -370,7 +370,11 @@ function arrayMethods(recorder: Recorder, { region, offset, layout }: ViewIntern
     }
     const scaled = element.size === 1 ? index : binary(recorder, "mul", 64, index, constant(element.size));
     const base = addToPointer(recorder, region.base, scaled);
-    return { ...region, base, size: element.size, scope: recorder.scope };
+    const computed: Region = { ...region, base, size: element.size, scope: recorder.scope };
+    // The verifier loads through a typed pointer at offsets that it knows, and at no others.
+    return region.memory === "kernel" && region.pointers === "typed"
+      ? { ...computed, probe: "kernel", pointers: "kernel" }
+      : computed;
   };
   return {
     length,

@@ -184,3 +184,18 @@ test("arguments are words of 8 bytes, by name, or by number where BTF has no nam
     "on_exec: argument 'all' is struct task",
   );
 });
+
+test("used often, it reads and writes as it does at first, in whatever order members are named", () => {
+  const layout = at({ pid: s32, flag: u32, comm: array(char, 16), low: u32, level: u8 });
+  const bytes = new DataView(new ArrayBuffer(layout.size));
+  const value = { pid: -7, flag: 1, comm: "name", low: 9, level: 10 };
+  layout.write(bytes, 0, value);
+  const first = new Uint8Array(bytes.buffer.slice(0));
+  expect(layout.read(bytes, 0)).toEqual(value);
+  for (let turn = 0; turn < 2_000; turn++) {
+    layout.write(bytes, 0, value);
+    layout.read(bytes, 0);
+  }
+  expect(layout.read(bytes, 0)).toEqual(value);
+  expect(new Uint8Array(bytes.buffer)).toEqual(first);
+});

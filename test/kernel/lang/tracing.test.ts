@@ -11,6 +11,7 @@ import {
   pointer,
   s32,
   struct,
+  u8,
   u32,
   u64,
 } from "../../../src/btf/layout/index.ts";
@@ -274,6 +275,20 @@ describeKernel("programs that watch", () => {
     });
     expect(found.slice(1, 4)).toEqual([BigInt(pid), BigInt(pid), 3n]);
     expect(found[0]).toBeGreaterThan(100n); // pages
+  });
+
+  test("an element at an index that the program computed, by typed pointers and by addresses", async () => {
+    const Letters = kernelLayout("task_struct", { comm: array(u8, 16) });
+    const { found } = await atExec(($, put) => {
+      const index = $.let(u32, 2);
+      $.if($.bpf_get_smp_processor_id().gt(1000), () => index.set(3)); // never, which the compiler does not know
+      const typed = $.view($.bpf_get_current_task_btf(), Letters).comm;
+      const raw = $.view($.bpf_get_current_task(), Letters).comm;
+      put(0, typed.wrap(index).to(u64));
+      put(1, raw.at(index, { else: () => $.return(0) }).to(u64));
+      put(2, typed.at(3).to(u64));
+    });
+    expect(found.slice(0, 3).map((code) => String.fromCharCode(Number(code)))).toEqual(["u", "u", "e"]); // true
   });
 
   test("up the ancestors in loops of every form", async () => {
