@@ -11,11 +11,12 @@ import {
   readFileSync,
   rmdirSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { isAlive, testRunPid } from "./test-run.ts";
+import { isAlive, startOf, testRunPid } from "./test-run.ts";
 
 /** Mounts bpffs at /sys/fs/bpf unless it is there. Returns the directory. */
 export function ensureBpffs(): string {
@@ -112,9 +113,15 @@ const selfFile = (): string => join(HOLDERS, String(testRunPid()));
 
 /** Holders that still run; the files of the others are removed. */
 function liveHolders(): number[] {
-  const pids = readdirSync(HOLDERS).map(Number);
-  for (const pid of pids) if (!isAlive(pid)) rmSync(join(HOLDERS, String(pid)), { force: true });
-  return pids.filter(isAlive);
+  return readdirSync(HOLDERS)
+    .map(Number)
+    .filter((pid) => {
+      const file = join(HOLDERS, String(pid));
+      // Process ids come round: whoever was started after the file was made is somebody else. (btime is in whole seconds.)
+      const holds = isAlive(pid) && (startOf(pid) ?? 0) < statSync(file).birthtimeMs + 2_000;
+      if (!holds) rmSync(file, { force: true });
+      return holds;
+    });
 }
 
 function ours(): readonly string[] {

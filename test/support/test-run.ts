@@ -55,3 +55,20 @@ export function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+/** When a process was started, in milliseconds since 1970; `undefined` where there is none. */
+export function startOf(pid: number): number | undefined {
+  try {
+    // The name, in brackets, may hold spaces; the 22nd field is clock ticks since the machine started.
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+      .replace(/^.*\) /s, "")
+      .split(" ");
+    const bootTime = /^btime (\d+)$/m.exec(readFileSync("/proc/stat", "utf8"))?.[1];
+    return Number(bootTime) * 1000 + Number(fields[19]) * (1000 / TICKS_PER_SECOND);
+  } catch {
+    return undefined;
+  }
+}
+
+/** USER_HZ, which is 100 on every architecture that tsbpf runs on. */
+const TICKS_PER_SECOND = 100;
