@@ -14,7 +14,7 @@ export const FLOW_HINTS: readonly Hint[] = [
     id: "too-complex",
     pattern: /BPF program is too large\. Processed (\d+) insn|sequence of (\d+) jumps is too complex/,
     explain: () =>
-      "The verifier follows every path through the program and every round of a loop, and gave up. Make loops shorter or hand them to bpf_loop (5.17) or mayGoto (6.9), test conditions in fewer places, and move parts into global functions or behind bpf_tail_call.",
+      'The verifier follows every path through the program and every round of a loop, and gave up. Make loops shorter or hand them to bpf_loop (5.17; the structured language does so in programs for { kernel: "5.17" } and newer) or mayGoto (6.9), test conditions in fewer places, and move parts into global functions or behind bpf_tail_call.',
   },
   {
     id: "unreachable",
