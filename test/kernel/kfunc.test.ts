@@ -28,11 +28,14 @@ import { LITTLE_ENDIAN } from "../../src/base/host.ts";
 import { type BtfBuilder, createBtfBuilder } from "../../src/btf/builder.ts";
 import { type Btf, decodeBtf } from "../../src/btf/decode.ts";
 import { createKfuncCalls, openModules } from "../../src/kernel/kfunc.ts";
+import type { TracingLinkInfo } from "../../src/kernel/link/info.ts";
+import { attachTracing } from "../../src/kernel/link/tracing.ts";
 import { openModuleBtf } from "../../src/kernel/module-btf.ts";
 import { BpfProgram } from "../../src/kernel/program.ts";
 import { programTags } from "../../src/kernel/program-tag.ts";
 import { ENOENT } from "../../src/uapi/errno.ts";
 import { describeKernel } from "../support/privileges.ts";
+import { counter } from "./link/support.ts";
 import { tracedSyscalls } from "./syscall/support.ts";
 
 describe("calls of kernel functions", () => {
@@ -115,5 +118,16 @@ describeKernel("BTF of modules", () => {
     using prog = BpfProgram.load(lookup(), { sys });
     expect(prog.testRun({ data: new Uint8Array(64) }).retval).toBe(-ENOENT);
     expect(Object.values(programTags(lookup()))).toContain(prog.info().tag);
+  });
+
+  test.runIf(existsSync("/sys/kernel/btf/nf_conntrack"))("a program at a function of a module", () => {
+    using seen = counter(sys, "tracing", "on_track", {
+      attachType: "trace_fentry",
+      attachTo: "nf_conntrack_in",
+    });
+    using link = attachTracing(seen.prog, { sys });
+    // Its BTF object is the module's: that of the kernel is the first one.
+    expect(link.info()).toMatchObject({ kind: "tracing", attachType: "trace_fentry" });
+    expect((link.info() as TracingLinkInfo).targetObjectId).toBeGreaterThan(1);
   });
 });
