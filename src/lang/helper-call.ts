@@ -221,7 +221,7 @@ function memoryAddress(call: Arguments, param: MemoryParam, value: unknown): IrV
   const { recorder, shape } = call;
   const { helper } = shape;
   if (value === null && param.nullable) return constant(0);
-  const { region, offset, size } = addressOf(recorder, value);
+  const { region, offset, size } = addressOf(value);
   checkRegion(recorder, region);
   if (isForeign(region)) {
     throw new LangError(

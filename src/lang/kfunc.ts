@@ -301,7 +301,7 @@ function objectArgument({ recorder, name }: Call, param: ObjectParam, value: unk
 }
 
 function memoryArgument({ recorder, name, touched }: Call, { layout }: MemoryOf, value: unknown): IrValue {
-  const { region, offset, size } = addressOf(recorder, value);
+  const { region, offset, size } = addressOf(value);
   checkRegion(recorder, region);
   if (isForeign(region)) {
     throw new LangError(

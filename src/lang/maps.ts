@@ -11,7 +11,15 @@ import { type A, aKind, KINDS } from "./kind.ts";
 import { checkRegion, constant, emit, here, type Recorder, type Scope } from "./recorder.ts";
 import { isForeign, type Region } from "./region.ts";
 import { describe, isScalar, makeVal, operandValue } from "./scalar.ts";
-import { type HostVal, internals, type Memory, type Operand, type OrElse, type Val } from "./value.ts";
+import {
+  type HostVal,
+  internals,
+  type Memory,
+  type Operand,
+  type OrElse,
+  type Val,
+  type where,
+} from "./value.ts";
 import { addressOf, guard, isView, makeStackView, makeView, pointerTo } from "./view.ts";
 import type { Init, View } from "./view-types.ts";
 
@@ -254,7 +262,7 @@ export interface Atomic {
 }
 
 /** A compile-time error, with a sentence, for what the kernel has no atomic operations for. */
-export type CanBeAtomic<F extends Val> = F extends { readonly memory: infer M extends Memory }
+export type CanBeAtomic<F extends Val> = F extends { readonly [where]: infer M extends Memory }
   ? M extends "map_value"
     ? F["kind"] extends AtomicKind
       ? unknown
@@ -297,7 +305,7 @@ export function createAtomic(recorder: Recorder): Atomic {
 function memoryArgument(recorder: Recorder, map: MapDef, what: "key" | "value", given: unknown): IrValue {
   const layout = layoutOf(map, what);
   if (isView(given) && !isForeign(given[internals].region)) {
-    const { region, offset, size } = addressOf(recorder, given);
+    const { region, offset, size } = addressOf(given);
     if (size !== layout.size) {
       throw new LangError(
         `the ${what} of map '${map.name}' has ${layout.size} bytes, and ${size} are given`,
@@ -316,7 +324,7 @@ function memoryArgument(recorder: Recorder, map: MapDef, what: "key" | "value", 
     }
   }
   const view = makeStackView(recorder, layout, given, { scratch: true, name: `${what} of ${map.name}` });
-  const { region } = addressOf(recorder, view);
+  const { region } = addressOf(view);
   return pointerTo(recorder, region, 0);
 }
 

@@ -65,7 +65,7 @@ function recordOutput(
   data: unknown,
   options: RingOutputOptions & PerfOutputOptions,
 ): unknown {
-  const { region, size } = addressOf(recorder, data);
+  const { region, size } = addressOf(data);
   if (region.memory === "packet" || region.memory === "ctx") {
     throw new LangError(
       `$.output sends what is in the program's own memory, and this is ${describe(data)} in ${region.name}`,

@@ -79,7 +79,7 @@ export function createLoad(recorder: Recorder, context: IrParam, xdp: boolean): 
 export function createStore(recorder: Recorder, context: IrParam, xdp: boolean): SkbStore {
   return {
     store: (offset, from, options) => {
-      const { region, size } = addressOf(recorder, from);
+      const { region, size } = addressOf(from);
       if (!STORABLE.has(region.memory)) {
         throw new LangError(
           `$.packet.store takes bytes from the stack, a map's value or a record, and gets ${region.name}`,

@@ -78,6 +78,8 @@ export function isPointer(value: unknown): value is {
     typeof value === "object" &&
     value !== null &&
     internals in value &&
+    // A struct may have members of these names.
+    !isView(value) &&
     ("tag" in value || "nullable" in value)
   );
 }

@@ -52,7 +52,7 @@ export function recordDone(
   how: "submit" | "discard",
   flags: number,
 ): void {
-  const { region } = addressOf(recorder, view);
+  const { region } = addressOf(view);
   const record = [...recorder.open].find((open) => open.region === region);
   if (record === undefined) {
     throw new LangError(

@@ -30,7 +30,6 @@ import {
   type CondTree,
   type HostVal,
   internals,
-  type Memory,
   type Place,
   type Ref,
   type Scalar,
@@ -41,7 +40,7 @@ import {
 
 /** Makes a value of the language out of a computed one. It may be used where it stands, and in the branches inside. */
 export function makeVal<K extends ScalarKind>(recorder: Recorder, kind: K, value: IrValue): Val<K> {
-  return scalar(recorder, kind, {
+  return scalar(kind, {
     read: inItsScope(recorder, kind, value),
     kind,
     place: undefined,
@@ -65,19 +64,18 @@ function inItsScope(recorder: Recorder, kind: ScalarKind, value: IrValue): () =>
 /** Makes a value that reads a variable wherever it is used. */
 export function makeVar<K extends ScalarKind>(recorder: Recorder, kind: K, place: Place): Var<K> {
   const read = (): IrValue => readPlace(recorder, place, kind);
-  return scalar(recorder, kind, { read, kind, place, recorder, live: true }) as unknown as Var<K>;
+  return scalar(kind, { read, kind, place, recorder, live: true }) as unknown as Var<K>;
 }
 
 /** Makes a field in memory: its value is read now. */
-export function makeRef<K extends ScalarKind>(
-  recorder: Recorder,
-  kind: K,
-  place: Place,
-  memory: Memory,
-): Ref<K> {
+export function makeRef<K extends ScalarKind>(recorder: Recorder, kind: K, place: Place): Ref<K> {
   const value = readPlace(recorder, place, kind);
-  const ref = scalar(recorder, kind, { read: inItsScope(recorder, kind, value), kind, place, recorder });
-  return Object.assign(ref as object, { memory }) as unknown as Ref<K>;
+  return scalar(kind, {
+    read: inItsScope(recorder, kind, value),
+    kind,
+    place,
+    recorder,
+  }) as unknown as Ref<K>;
 }
 
 /** Makes a condition. */
@@ -165,8 +163,7 @@ interface ScalarObject {
   readonly [internals]: ScalarInternals;
 }
 
-function scalar<K extends ScalarKind>(recorder: Recorder, kind: K, inside: ScalarInternals): Val<K> {
-  void recorder;
+function scalar<K extends ScalarKind>(kind: K, inside: ScalarInternals): Val<K> {
   const methods = KINDS[kind].order === "host" ? HOST : WIRE;
   return Object.assign(Object.create(methods) as object, { kind, [internals]: inside }) as unknown as Val<K>;
 }

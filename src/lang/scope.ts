@@ -178,7 +178,7 @@ export function createStatements(recorder: Recorder, context: IrParam | undefine
       makeStackView(recorder, layout, init, { scratch: false, name: layout.cName }),
     assign: (view: AnyView, members: object): void => assign(recorder, view, members),
     copy: (to: AnyView, from: AnyView, options?: OrElse): void => {
-      const [target, source] = [addressOf(recorder, to), addressOf(recorder, from)];
+      const [target, source] = [addressOf(to), addressOf(from)];
       if (target.size !== source.size) {
         throw new LangError(
           `${source.size} bytes are copied to where ${target.size} are`,

@@ -6,11 +6,11 @@ import { checkOptions, type ViewOptions } from "./pointer.ts";
 import { checkRegion, checkWritable, here, memoryOf, type Recorder } from "./recorder.ts";
 import { type AddressSpace, isForeign } from "./region.ts";
 import { describe, isScalar, makeVal, operandValue } from "./scalar.ts";
-import { type HostVal, internals } from "./value.ts";
+import { type HostVal, internals, type where } from "./value.ts";
 import { addressOf, isView, pointerTo } from "./view.ts";
 
 /** A compile-time error, with a sentence, for memory that helpers do not write texts to. */
-export type CanHoldText<To> = To extends { readonly memory: "stack" | "record" | "map_value" }
+export type CanHoldText<To> = To extends { readonly [where]: "stack" | "record" | "map_value" }
   ? unknown
   : Misuse<"a text is copied into a $.struct, a record or a map's value">;
 
@@ -21,7 +21,7 @@ export function recordCopyText(
   from: unknown,
   options: ViewOptions = {},
 ): HostVal<"s64"> {
-  const target = addressOf(recorder, to);
+  const target = addressOf(to);
   if (!["stack", "record", "map_value"].includes(target.region.memory)) {
     throw new LangError(
       `$.copyText writes to the stack, to records and to maps' values, and this is ${describe(to)} in ${target.region.name}`,

@@ -7,6 +7,11 @@ import type { Region } from "./region.ts";
 /** How the language's own code gets at what a value stands for. Not part of the public interface. */
 export const internals: unique symbol = Symbol("tsbpf.lang");
 
+/**
+ * Where a view's memory is, for the compiler alone: there is no such property. A name of its own, since structs have members of
+ * any name. Not part of the public interface.
+ */
+export declare const where: unique symbol;
 declare const exits: unique symbol;
 declare const wanted: unique symbol;
 
@@ -203,7 +208,8 @@ export type Var<K extends ScalarKind = ScalarKind> = Val<K> & {
  * @typeParam M - where the memory is: atomic operations take the values of maps only.
  */
 export type Ref<K extends ScalarKind = ScalarKind, M extends Memory = Memory> = Val<K> & {
-  readonly memory: M;
+  /** @internal */
+  readonly [where]: M;
   /** Writes the field. */
   set<const O>(value: O & Takes<K, O>): void;
 };
@@ -260,7 +266,8 @@ export interface Nullable<Tag extends string = string> {
 
 /** Anything with an address that helpers can read and write: views, buffers, fields. */
 export interface Addressable<M extends Memory = Memory> {
-  readonly memory: M;
+  /** @internal */
+  readonly [where]: M;
   /** @internal */
   readonly [internals]: object;
 }

@@ -9,7 +9,7 @@ import type { TextLayout } from "../btf/layout/text.ts";
 import type { UnionLayout } from "../btf/layout/union.ts";
 import type { ScalarKind } from "./kind.ts";
 import type { Region } from "./region.ts";
-import type { HostVal, internals, Memory, Operand, OrElse, Ref } from "./value.ts";
+import type { HostVal, internals, Memory, Operand, OrElse, Ref, where } from "./value.ts";
 
 /** The kind that a scalar layout has in a program: `bool` counts as `u8`, a pointer as `u64`, an enum as `u32`. */
 export type KindOf<L> = L extends { readonly kind: infer K }
@@ -62,7 +62,8 @@ export interface TextPlace extends AnyView<"kernel"> {
 
 /** What is common to views: they have an address, for `$.copy` and for helpers. */
 export interface AnyView<M extends Memory = Memory> {
-  readonly memory: M;
+  /** @internal */
+  readonly [where]: M;
   /** @internal */
   readonly [internals]: ViewInternals;
 }
@@ -76,11 +77,10 @@ export interface ViewInternals {
 
 /** A struct or union: a property for each member. To read one loads it, there. */
 export type StructView<M extends Members, Where extends Memory = Memory> = AnyView<Where> & {
-  readonly [Name in keyof M as Name extends "memory"
-    ? "memory_"
-    : FieldLayout<M[Name]> extends ReservedLayout
-      ? never
-      : Name]: View<FieldLayout<M[Name]>, Where>;
+  readonly [Name in keyof M as FieldLayout<M[Name]> extends ReservedLayout ? never : Name]: View<
+    FieldLayout<M[Name]>,
+    Where
+  >;
 };
 
 type FieldLayout<M extends Member> =

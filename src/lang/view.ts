@@ -45,9 +45,7 @@ export function makeView<L extends Layout, M extends Memory>(
   const kind = kindOf(layout);
   // A scalar by itself has no property whose access could be the moment of reading: it reads wherever it is used.
   if (kind !== undefined) {
-    return Object.assign(makeVar(recorder, kind, placeOf(region, offset, layout)) as object, {
-      memory: region.memory,
-    }) as unknown as View<L, M>;
+    return makeVar(recorder, kind, placeOf(region, offset, layout)) as unknown as View<L, M>;
   }
   return composite(recorder, region, offset, layout) as unknown as View<L, M>;
 }
@@ -73,11 +71,7 @@ export function isView(thing: unknown): thing is AnyView {
  *
  * @throws LangError where it has none.
  */
-export function addressOf(
-  recorder: Recorder,
-  thing: unknown,
-): { region: Region; offset: number; size: number } {
-  void recorder;
+export function addressOf(thing: unknown): { region: Region; offset: number; size: number } {
   if (isView(thing)) {
     const { region, offset, layout } = thing[internals];
     return { region, offset, size: layout.size };
@@ -242,19 +236,20 @@ export function chunkSize(region: Region, offset: number, left: number): 1 | 2 |
 
 function composite(recorder: Recorder, region: Region, offset: number, layout: Layout): AnyView {
   const inside: ViewInternals = { region, offset, layout };
-  const view = { memory: region.memory, [internals]: inside };
+  const view = { [internals]: inside } as AnyView;
   if ("fields" in layout) return withFields(recorder, view, inside);
   if (layout.kind === "array") return Object.assign(view, arrayMethods(recorder, inside));
   if (layout.kind === "bytes" || layout.kind === "text") {
     const { length } = layout as Layout & { length: number };
     const at = (index: number): unknown => {
       checkIndex(index, length);
-      return makeRef(
-        recorder,
-        "u8",
-        { kind: "memory", region, offset: offset + index, size: 1, bits: undefined },
-        region.memory,
-      );
+      return makeRef(recorder, "u8", {
+        kind: "memory",
+        region,
+        offset: offset + index,
+        size: 1,
+        bits: undefined,
+      });
     };
     return Object.assign(view, { length, at });
   }
@@ -264,14 +259,14 @@ function composite(recorder: Recorder, region: Region, offset: number, layout: L
 function withFields(recorder: Recorder, view: AnyView, { region, offset, layout }: ViewInternals): AnyView {
   for (const field of fieldsOf(layout)) {
     if (field.layout.kind === "reserved") continue;
-    Object.defineProperty(view, field.name === "memory" ? "memory_" : field.name, {
+    Object.defineProperty(view, field.name, {
       enumerable: true,
       get: () => {
         const special = indirect(recorder, region, offset + field.offset, field.layout, field.name);
         if (special !== undefined) return special;
         const kind = kindOf(field.layout);
         if (kind === undefined) return composite(recorder, region, offset + field.offset, field.layout);
-        return makeRef(recorder, kind, fieldPlace(region, offset, field), region.memory);
+        return makeRef(recorder, kind, fieldPlace(region, offset, field));
       },
     });
   }
@@ -358,7 +353,7 @@ function arrayMethods(recorder: Recorder, { region, offset, layout }: ViewIntern
     if (special !== undefined) return special;
     const kind = kindOf(element);
     if (kind === undefined) return composite(recorder, at, start, element);
-    return makeRef(recorder, kind, placeOf(at, start, element), at.memory);
+    return makeRef(recorder, kind, placeOf(at, start, element));
   };
   const computedRegion = (index: IrValue): Region => {
     if (region.memory === "packet") {

@@ -90,7 +90,7 @@ export function checksum(
   const { recorder } = inside;
   const { rest, neverZero = false } = options;
   const sum = pieces.reduce((all, piece, index): Sum => {
-    const { size } = addressOf(recorder, piece);
+    const { size } = addressOf(piece);
     if (size % 2 !== 0 && (index < pieces.length - 1 || rest !== undefined)) {
       throw new LangError(
         `a piece of ${size} bytes stands in front of something else in a checksum`,
@@ -121,7 +121,7 @@ export function checksum(
  */
 export function ipv4Checksum($: WithPacket, ip: View<typeof iphdr, Memory>): Val<"be16"> {
   const { recorder } = $.packet[internals];
-  const { region, offset } = addressOf(recorder, ip);
+  const { region, offset } = addressOf(ip);
   const all = sumOf(recorder, region, offset, iphdr.size);
   const check = sumOf(recorder, region, offset + iphdr.offset.check, 2);
   const { value, max } = minus(recorder, all, check); // what is taken off is part of it
@@ -217,7 +217,7 @@ function sumOfRest(
 }
 
 function sumOfView({ recorder, context }: PacketInternals, view: AnyView): Sum {
-  const { region, offset, size } = addressOf(recorder, view);
+  const { region, offset, size } = addressOf(view);
   if (size <= INLINE) return sumOf(recorder, region, offset, size);
   let sum = ZERO;
   const words = size - (size % 4);
