@@ -9,6 +9,7 @@ import type { HelperMethods, HelperMethodsOf } from "./generated/helper-methods.
 import { helperShapes } from "./generated/helper-shapes.ts";
 import type { HelperParam, HelperShape, MemoryParam } from "./helper-shape.ts";
 import type { IrCall, IrValue, MemoryClass } from "./ir/ir.ts";
+import { checkLock, releaseLock, takeLock } from "./locks.ts";
 import { mapPointer } from "./maps.ts";
 import { checkPointer, isPointer } from "./pointer.ts";
 import {
@@ -107,6 +108,8 @@ export function callHelper(
       "Helpers take at most 5.",
     );
   }
+  const locks = Object.hasOwn(LOCKS, helper.name) ? LOCKS[helper.name] : undefined;
+  if (locks !== undefined) checkLock(helper.name, given[0]);
   const node: IrCall = emit(recorder, {
     kind: "call",
     callee: { kind: "helper", helper },
@@ -119,9 +122,15 @@ export function callHelper(
     source: here(),
   });
   if (movesPacket) packetMoved(recorder, movedBy);
+  locks?.(recorder, given[0]);
   if (RELEASES.has(helper.name)) release(recorder, helper.name, given[0]);
   return resultOf(recorder, shape, node);
 }
+
+const LOCKS: Readonly<Record<string, (recorder: Recorder, lock: unknown) => void>> = {
+  bpf_spin_lock: takeLock,
+  bpf_spin_unlock: releaseLock,
+};
 
 /** What the first argument of a call pointed to has been given back. */
 function release(recorder: Recorder, by: string, pointer: unknown): void {

@@ -28,6 +28,7 @@ export {
 } from "./context.ts";
 export type { If } from "./control.ts";
 export { LangError } from "./error.ts";
+export type { KeyView } from "./for-each.ts";
 export {
   type ArgumentsIn,
   type ArgumentsOf,

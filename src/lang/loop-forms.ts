@@ -1,3 +1,4 @@
+import type { Helper } from "../uapi/helper.ts";
 import { bpf_loop } from "../uapi/helpers.ts";
 import { compare } from "./arithmetic.ts";
 import { effectsOf } from "./ir/effects.ts";
@@ -71,8 +72,13 @@ export interface Turns {
  * Records the body of a loop, so that it can be made into any form then.
  *
  * @param outlined - whether it will become a function of its own, come what may.
+ * @param body - what each turn does; is given what reads the turn's number.
  */
-export function recordTurns(recorder: Recorder, outlined: boolean, body: Turn): Turns {
+export function recordTurns(
+  recorder: Recorder,
+  outlined: boolean,
+  body: (number: () => HostVal<"u32">) => unknown,
+): Turns {
   const { fn } = recorder;
   const from = currentBlock(recorder);
   const before = pathState(recorder);
@@ -82,7 +88,7 @@ export function recordTurns(recorder: Recorder, outlined: boolean, body: Turn): 
   const next: IrBlock = { hint: "next", nodes: [], end: undefined };
   const out: IrBlock = { hint: "done", nodes: [], end: undefined };
   const loop = loopBody(recorder, { into, from, next, out, outlined }, () =>
-    body(makeVal(recorder, "u32", get(recorder, index))),
+    body(() => makeVal(recorder, "u32", get(recorder, index))),
   );
   checkEpoch(loop, before);
   return { from, before, into, next, out, index, loop, blocks, slots };
@@ -183,30 +189,47 @@ function callIterator(what: "new" | "next" | "destroy", iterator: IrSlot, args: 
 
 /** Makes a loop whose body is a function that the kernel calls (`bpf_loop`, kernel 5.17). */
 export function makeFunctionLoop(recorder: Recorder, turns: Turns, count: IrValue, max: number): void {
+  const index: IrParam = { kind: "param", index: 0, pointer: undefined, source: here() };
+  turns.into.nodes.unshift({ kind: "set", variable: turns.index, value: index, source: here() });
+  callBody(recorder, turns, [index], (body, captured) => ({
+    helper: bpf_loop,
+    args: [atMost(recorder, count, max), body, captured, constant(0)],
+  }));
+}
+
+/**
+ * Makes a function of a loop's body, for a helper that calls it in each turn, and calls the helper.
+ *
+ * @param given - what the helper gives the body in each turn; the address of what it uses from outside follows.
+ */
+export function callBody(
+  recorder: Recorder,
+  turns: Turns,
+  given: readonly IrParam[],
+  calling: (body: IrValue, captured: IrValue) => { readonly helper: Helper; readonly args: IrCall["args"] },
+): IrCall {
   const { fn, build } = recorder;
-  const { from, before, into, next, out, loop } = turns;
+  const { from, before, next, out, loop } = turns;
   const blocks = fn.blocks.splice(turns.blocks);
   const slots = fn.slots.splice(turns.slots);
-  const index: IrParam = { kind: "param", index: 0, pointer: undefined, source: here() };
-  const context: IrParam = { kind: "param", index: 1, pointer: "stack", source: here() };
-  into.nodes.unshift({ kind: "set", variable: turns.index, value: index, source: here() });
+  const context: IrParam = { kind: "param", index: given.length, pointer: "stack", source: here() };
   const name = `${fn.name.replace(/[^A-Za-z0-9_]/g, "_").replace(/^(?=\d)/, "_")}_turn${build.loops++}`;
-  const part = outline(fn, { name, blocks, slots, next, out, index, context });
+  const part = outline(fn, { name, blocks, slots, next, out, params: [...given, context], context });
   recorder.block = from;
-  const calls = atMost(recorder, count, max);
   fn.slots.push(part.slot);
   append(recorder, part.before);
-  const address = emit(recorder, {
+  const body = emit(recorder, {
     kind: "address",
     target: { kind: "function", fn: part.fn },
     pointer: undefined,
     source: here(),
   });
+  const { helper, args } = calling(body, part.slot.size === 0 ? constant(0) : frame(part.slot));
   const effects = effectsOf(part.fn);
-  emit(recorder, {
+  const call: IrCall = emit(recorder, {
     kind: "call",
-    callee: { kind: "helper", helper: bpf_loop },
-    args: [calls, address, part.slot.size === 0 ? constant(0) : frame(part.slot), constant(0)],
+    callee: { kind: "helper", helper },
+    args,
     reads: ["stack", ...effects.reads],
     writes: ["stack", ...effects.writes],
     removable: false,
@@ -216,7 +239,7 @@ export function makeFunctionLoop(recorder: Recorder, turns: Turns, count: IrValu
   });
   append(recorder, part.after);
   leaveLoop(recorder, before, [loop]);
-  if (part.returned === undefined) return;
+  if (part.returned === undefined) return call;
   const { flag, result } = part.returned;
   const [leave, stay] = [newBlock(recorder, "returned"), newBlock(recorder, "done")];
   append(recorder, [flag]);
@@ -225,6 +248,7 @@ export function makeFunctionLoop(recorder: Recorder, turns: Turns, count: IrValu
   append(recorder, [result]);
   recordReturn(recorder, result);
   recorder.block = stay;
+  return call;
 }
 
 function append(recorder: Recorder, nodes: readonly IrNode[]): void {

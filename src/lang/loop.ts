@@ -64,7 +64,7 @@ export function recordFor(recorder: Recorder, given: unknown, body: Turn, option
     recordUnrolled(recorder, given, body);
     return;
   }
-  const turns = recordTurns(recorder, as === "bpf_loop", body);
+  const turns = recordTurns(recorder, as === "bpf_loop", (number) => body(number()));
   const cost = costOf(recorder, turns);
   const form = as ?? formByCost(recorder, turns, cost, max);
   FORMS[form](recorder, turns, count, max);
@@ -163,7 +163,11 @@ function checkForm({ target }: Recorder, form: LoopForm, max: number): void {
   }
 }
 
-function reaches([major, minor]: readonly [number, number], since: readonly [number, number]): boolean {
+/** Whether a kernel is that old or newer. */
+export function reaches(
+  [major, minor]: readonly [number, number],
+  since: readonly [number, number],
+): boolean {
   return major > since[0] || (major === since[0] && minor >= since[1]);
 }
 

@@ -8,7 +8,7 @@ import { bpf_map_delete_elem, bpf_map_lookup_elem, bpf_map_update_elem } from ".
 import { LangError } from "./error.ts";
 import type { AtomicOp, IrCall, IrValue, MemoryClass } from "./ir/ir.ts";
 import { type A, aKind, KINDS } from "./kind.ts";
-import { checkRegion, constant, emit, here, type Recorder, type Scope } from "./recorder.ts";
+import { checkRegion, checkWritable, constant, emit, here, type Recorder, type Scope } from "./recorder.ts";
 import { isForeign, type Region } from "./region.ts";
 import { describe, isScalar, makeVal, operandValue } from "./scalar.ts";
 import {
@@ -215,7 +215,7 @@ export function recordAtomic(
     );
   }
   const { place, kind } = inside;
-  checkRegion(recorder, place.region);
+  checkWritable(recorder, place.region, place.offset);
   const { bits } = KINDS[kind];
   if (place.bits !== undefined || bits < 32) {
     throw new LangError(
@@ -358,7 +358,8 @@ function addressOfMap(recorder: Recorder, target: LddwSource, pointer: "map" | "
   return emit(recorder, { kind: "address", target, pointer, source: here() });
 }
 
-function mapRegion(recorder: Recorder, map: MapDef, base: IrValue, layout: Layout): Region {
+/** The memory of a map's value. */
+export function mapRegion(recorder: Recorder, map: MapDef, base: IrValue, layout: Layout): Region {
   return {
     memory: "map_value",
     base,
@@ -372,7 +373,8 @@ function mapRegion(recorder: Recorder, map: MapDef, base: IrValue, layout: Layou
   };
 }
 
-function layoutOf(map: MapDef, what: "key" | "value"): Layout {
+/** The layout of a map's keys or values. */
+export function layoutOf(map: MapDef, what: "key" | "value"): Layout {
   const layout = map[what];
   if (layout !== undefined) return layout;
   throw new LangError(

@@ -18,7 +18,7 @@ import { constant, frame } from "./recorder.ts";
  * outside lies in a struct in the stack frame of the function around it, 8 bytes for each value.
  */
 export interface Outlined {
-  /** Takes a number and the struct's address. Gives 0 to go on, 1 to stop. */
+  /** Takes what it is given in each turn, and the struct's address. Gives 0 to go on, 1 to stop. */
   readonly fn: IrFunction;
   /** The struct, in the frame of the function around. */
   readonly slot: IrSlot;
@@ -40,14 +40,14 @@ export interface Part {
   /** Where its paths end: to go on, or to stop. Empty blocks. */
   readonly next: IrBlock;
   readonly out: IrBlock;
-  /** The values that stand for its two arguments. */
-  readonly index: IrParam;
+  /** The values that stand for its arguments, and the one of them that is the struct's address. */
+  readonly params: readonly IrParam[];
   readonly context: IrParam;
 }
 
 /** Makes a function of a part of `outer`, which no longer has the part's blocks. */
 export function outline(outer: IrFunction, part: Part): Outlined {
-  const { name, blocks, slots, next, out, index, context } = part;
+  const { name, blocks, slots, next, out, params, context } = part;
   const source = blocks[0]?.nodes[0]?.source;
   shareFrames(blocks);
   const places: number[] = [];
@@ -86,7 +86,7 @@ export function outline(outer: IrFunction, part: Part): Outlined {
     written,
     offset: place(),
   }));
-  const values = capturedValues(blocks, slots, [index, context]).map((value) => ({ value, offset: place() }));
+  const values = capturedValues(blocks, slots, params).map((value) => ({ value, offset: place() }));
   const returns = blocks.filter(({ end }) => end?.kind === "return");
   const returned = returns.length === 0 ? undefined : { flag: place(), result: place() };
 
@@ -146,7 +146,7 @@ export function outline(outer: IrFunction, part: Part): Outlined {
     return [value, { kind: "set", variable, value, source }];
   });
   return {
-    fn: { name, params: [index, context], blocks: [...blocks, next, out], slots: [...slots] },
+    fn: { name, params: [...params], blocks: [...blocks, next, out], slots: [...slots] },
     slot: captured,
     before,
     after,

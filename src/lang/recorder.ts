@@ -5,6 +5,7 @@ import type { Effects } from "./ir/effects.ts";
 import type {
   CompareOp,
   IrBlock,
+  IrCall,
   IrConst,
   IrEnd,
   IrFrame,
@@ -119,6 +120,8 @@ export interface OpenRecord {
   readonly releasedBy?: string;
   /** Its memory, for the records of `$.reserve`. */
   readonly region: Region | undefined;
+  /** Where it is, for a spin lock that is held. */
+  readonly lock?: { readonly region: Region; readonly offset: number };
   readonly source: SourceRef | undefined;
 }
 
@@ -199,8 +202,22 @@ export function currentBlock(recorder: Recorder): IrBlock {
 
 /** Appends a node, and gives it back. */
 export function emit<Node extends IrNode>(recorder: Recorder, node: Node): Node {
-  currentBlock(recorder).nodes.push(node);
+  const { nodes } = currentBlock(recorder);
+  if (node.kind === "call" && recorder.open.size > 0) checkNoLock(recorder, node);
+  nodes.push(node);
   return node;
+}
+
+/** Refuses a helper under a lock. Some kernel functions may be called there, and on newer kernels functions of one's own. */
+function checkNoLock({ open }: Recorder, { callee }: IrCall): void {
+  if (callee.kind !== "helper" || callee.helper.name === "bpf_spin_unlock") return;
+  const held = [...open].find(({ lock }) => lock !== undefined);
+  if (held === undefined) return;
+  throw new LangError(
+    `${callee.helper.name} is called while ${held.name} is held`,
+    here(),
+    "Under a lock the kernel allows no calls: call it before $.bpf_spin_lock, or behind $.bpf_spin_unlock.",
+  );
 }
 
 /** Ends the current block. */

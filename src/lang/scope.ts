@@ -3,6 +3,7 @@ import type { Layout } from "../btf/layout/layout.ts";
 import { bpf_tail_call } from "../uapi/helpers.ts";
 import { type Case, type If, recordIf, recordSwitch } from "./control.ts";
 import { LangError } from "./error.ts";
+import { type CanGoThrough, type KeyView, recordForEach } from "./for-each.ts";
 import type { IrParam } from "./ir/ir.ts";
 import type { ScalarKind } from "./kind.ts";
 import { checkMax, type ForOptions, recordFor, type WhileOptions } from "./loop.ts";
@@ -125,6 +126,17 @@ export interface Statements extends Pointers, MapObjects {
   ): HostVal<"s64">;
   /** Deletes an entry. Gives 0, or a negative error number. */
   delete<D extends MapDef>(map: D & CanDelete<D>, key: KeyOf<D>): HostVal<"s64">;
+  /**
+   * The same for each entry of a map, in no order: with its key and its value, in place. `$.break` and `$.return` end it. Entries
+   * of hashes may be deleted in it. Of a per-CPU map the values of this CPU. Gives how many entries it went through. Kernel 5.13,
+   * which the program must be built for.
+   *
+   * The body becomes a function that the kernel calls (`bpf_for_each_map_elem`), as that of a `bpf_loop`.
+   */
+  forEach<D extends MapDef>(
+    map: D & CanGoThrough<D>,
+    body: (key: KeyView<D>, value: ValueView<D>) => unknown,
+  ): HostVal<"s64">;
   /** The value of an array map with one entry, without a lookup: global data. Kernel 5.2. */
   global<D extends MapDef<"array">>(map: D): ValueView<D>;
   /** Atomic operations on fields of maps' values. */
@@ -215,6 +227,8 @@ export function createStatements(recorder: Recorder, context: IrParam | undefine
     update: (map: MapDef, key: unknown, value: unknown, flags: Operand<"u64"> = 0): unknown =>
       recordUpdate(recorder, map, key, value, flags),
     delete: (map: MapDef, key: unknown): unknown => recordDelete(recorder, map, key),
+    forEach: (map: MapDef, body: (key: unknown, value: unknown) => unknown): unknown =>
+      recordForEach(recorder, map, body),
     global: (map: MapDef): unknown => recordGlobal(recorder, map),
     atomic: createAtomic(recorder),
     reserve: (ring: MapDef, layout: Layout, options: MissingOptions): unknown =>

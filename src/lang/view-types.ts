@@ -3,7 +3,7 @@ import type { DataLocLayout } from "../btf/layout/data-loc.ts";
 import type { Layout } from "../btf/layout/layout.ts";
 import type { Aligned, BitField, Member, Members } from "../btf/layout/member.ts";
 import type { PointerLayout } from "../btf/layout/pointer.ts";
-import type { ReservedLayout } from "../btf/layout/reserved.ts";
+import type { OpaqueLayout, ReservedLayout } from "../btf/layout/reserved.ts";
 import type { StructLayout } from "../btf/layout/struct.ts";
 import type { TextLayout } from "../btf/layout/text.ts";
 import type { UnionLayout } from "../btf/layout/union.ts";
@@ -75,12 +75,16 @@ export interface ViewInternals {
   readonly layout: Layout;
 }
 
-/** A struct or union: a property for each member. To read one loads it, there. */
+/**
+ * A struct or union: a property for each member. To read one loads it, there. Padding has none; a lock or a timer is there for
+ * the helpers that take its address.
+ */
 export type StructView<M extends Members, Where extends Memory = Memory> = AnyView<Where> & {
-  readonly [Name in keyof M as FieldLayout<M[Name]> extends ReservedLayout ? never : Name]: View<
-    FieldLayout<M[Name]>,
-    Where
-  >;
+  readonly [Name in keyof M as FieldLayout<M[Name]> extends ReservedLayout
+    ? FieldLayout<M[Name]> extends OpaqueLayout
+      ? Name
+      : never
+    : Name]: View<FieldLayout<M[Name]>, Where>;
 };
 
 type FieldLayout<M extends Member> =

@@ -258,7 +258,7 @@ function composite(recorder: Recorder, region: Region, offset: number, layout: L
 
 function withFields(recorder: Recorder, view: AnyView, { region, offset, layout }: ViewInternals): AnyView {
   for (const field of fieldsOf(layout)) {
-    if (field.layout.kind === "reserved") continue;
+    if (field.layout.kind === "reserved" && !("opaque" in field.layout)) continue;
     Object.defineProperty(view, field.name, {
       enumerable: true,
       get: () => {

@@ -205,6 +205,8 @@ describe("maps", () => {
     $.reserve(slots, event, pass);
     // @ts-expect-error Type '"hash"' is not assignable to type '"array"'.
     $.global(flows);
+    // @ts-expect-error programs go through hashes and arrays, and this is a map of type cpumap
+    $.forEach(cpus, () => {});
     // @ts-expect-error Type '"array"' is not assignable to type '"prog_array"'.
     $.tailCall(slots, 0);
   });

@@ -42,7 +42,16 @@ export type {
 } from "./number.ts";
 export type { Placed, Placement, RecordOptions } from "./place.ts";
 export { type PointerLayout, pointer } from "./pointer.ts";
-export { kptr, padding, type ReservedLayout, refcount, spinLock, timer, workQueue } from "./reserved.ts";
+export {
+  kptr,
+  type OpaqueLayout,
+  padding,
+  type ReservedLayout,
+  refcount,
+  spinLock,
+  timer,
+  workQueue,
+} from "./reserved.ts";
 export {
   type BoolLayout,
   be16,

@@ -9,12 +9,18 @@ import type { Layout } from "./layout.ts";
  */
 export interface ReservedLayout extends Layout<undefined, "reserved"> {}
 
+/** What programs hand to helpers by its address, to be used by the kernel alone: a lock, a timer, an entry of a work queue. */
+export interface OpaqueLayout extends ReservedLayout {
+  /** Name of the kernel's struct. */
+  readonly opaque: string;
+}
+
 /** A `struct bpf_spin_lock`, for `bpf_spin_lock()`: at most one in a map value. Linux 5.1. */
-export const spinLock: ReservedLayout = opaque("bpf_spin_lock", "val", 4, 1);
+export const spinLock: OpaqueLayout = byAddress("bpf_spin_lock", "val", 4, 1);
 /** A `struct bpf_timer`: at most one in a map value. Linux 5.15. */
-export const timer: ReservedLayout = opaque("bpf_timer", "__opaque", 8, 2);
+export const timer: OpaqueLayout = byAddress("bpf_timer", "__opaque", 8, 2);
 /** A `struct bpf_wq`, a work queue entry: at most one in a map value. Linux 6.10. */
-export const workQueue: ReservedLayout = opaque("bpf_wq", "__opaque", 8, 2);
+export const workQueue: OpaqueLayout = byAddress("bpf_wq", "__opaque", 8, 2);
 /** A `struct bpf_refcount`, of objects that several collections share. Linux 6.4. */
 export const refcount: ReservedLayout = opaque("bpf_refcount", "__opaque", 4, 1, true);
 
@@ -47,7 +53,11 @@ export function padding(length: number): ReservedLayout {
   );
 }
 
-/** A struct of the kernel that programs hand to helpers by its address; its one member is that of the UAPI header. */
+function byAddress(name: string, member: string, wordSize: 4 | 8, words: number): OpaqueLayout {
+  return Object.freeze({ ...opaque(name, member, wordSize, words), opaque: name });
+}
+
+/** A struct of the kernel whose one member is that of the UAPI header. */
 function opaque(
   name: string,
   member: string,

@@ -192,6 +192,27 @@ describeKernel(PAGE, () => {
     ]);
   });
 
+  test("7: a value under a lock", async () => {
+    const { buckets, limit } = await block<{
+      buckets: MapDef<"hash", number, { tokens: number; filled: bigint }>;
+      limit(perSecond: number): Program<"xdp">;
+    }>("limit.ts");
+    using map = BpfMap.create(buckets);
+    using prog = BpfProgram.load(limit(3), { maps: [map] });
+    const data = udpTo(53, { source: 0x0a000009 });
+    const run = (): number => prog.testRun({ data }).retval;
+    expect(run()).toBe(PASS);
+    const bucket = map.get(0x0a000009);
+    expect(bucket).toMatchObject({ tokens: 2 });
+    // As if it had been filled in the future: no second passes, however slow this machine is.
+    const filled = (bucket?.filled ?? 0n) + 3_600_000_000_000n;
+    map.set(0x0a000009, { tokens: 2, filled });
+    expect([run(), run(), run()]).toEqual([PASS, PASS, DROP]);
+    map.set(0x0a000009, { tokens: 0, filled: 0n }); // long ago
+    expect(run()).toBe(PASS);
+    expect(map.get(0x0a000009)).toMatchObject({ tokens: 2 });
+  });
+
   test("7: a map of maps", async () => {
     const { protocols, queues, countByQueue } = await block<{
       protocols: MapDef<"hash", number, bigint>;
