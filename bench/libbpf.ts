@@ -107,7 +107,10 @@ function print({ name, unit, libbpf, tsbpf }: Row): void {
   tsbpf(); // once to warm up: what runs for long is compiled by then
   const pairs = Array.from({ length: ROUNDS }, () => [libbpf(), tsbpf()] as const);
   const [theirs, ours] = [median(pairs.map(([a]) => a)), median(pairs.map(([, b]) => b))];
-  const show = (ns: number): string => `${(ns / PER_UNIT[unit]).toPrecision(3)} ${unit}`;
+  const show = (ns: number): string => {
+    const value = ns / PER_UNIT[unit];
+    return `${value.toFixed(value < 10 ? 1 : 0)} ${unit}`;
+  };
   console.log(`| ${name} | ${show(theirs)} | ${show(ours)} | ${(ours / theirs).toPrecision(2)} |`);
 }
 
