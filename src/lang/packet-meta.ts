@@ -92,6 +92,7 @@ export function createMeta(
       writable: pointers.writable,
       scope: recorder.scope,
       epoch: recorder.epoch,
+      end: () => packet[internals].start(),
     };
     return makeView<L, "packet">(recorder, region, 0, layout);
   };

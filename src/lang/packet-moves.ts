@@ -1,3 +1,4 @@
+import { s32 } from "../btf/layout/scalar.ts";
 import { BPF_ADJ_ROOM_MAC, BPF_ADJ_ROOM_NET } from "../uapi/bpf.ts";
 import type { HelperName } from "../uapi/helpers.ts";
 import { LangError } from "./error.ts";
@@ -5,6 +6,7 @@ import { helperShapes } from "./generated/helper-shapes.ts";
 import { callHelper } from "./helper-call.ts";
 import type { IrParam } from "./ir/ir.ts";
 import { constant, here, type Recorder } from "./recorder.ts";
+import { isScalar } from "./scalar.ts";
 import { type HostVal, internals, type Operand, type OrElse } from "./value.ts";
 import { guard } from "./view.ts";
 
@@ -31,7 +33,7 @@ export interface XdpMoves {
    * });
    * ```
    */
-  adjustHead(delta: Operand<"s32">, options: OrElse): void;
+  adjustHead(delta: Operand<"s32"> | HostVal<"u32">, options: OrElse): void;
   /**
    * Moves the packet's end: cuts bytes off where `delta` is negative, adds zeros otherwise (kernel 5.8).
    *
@@ -118,10 +120,17 @@ export interface RoomOptions extends OrElse {
 export function createXdpMoves(recorder: Recorder, context: IrParam): XdpMoves {
   return {
     adjustHead: (delta, options) =>
-      callOrElse(recorder, context, "bpf_xdp_adjust_head", "adjustHead", [delta], options),
+      callOrElse(recorder, context, "bpf_xdp_adjust_head", "adjustHead", [signed(delta)], options),
     adjustTail: (delta, options) =>
       callOrElse(recorder, context, "bpf_xdp_adjust_tail", "adjustTail", [delta], options),
   };
+}
+
+/** An offset in a packet, `$.packet.offset()`, fits, whatever its kind. */
+function signed(delta: Operand<"s32"> | HostVal<"u32">): Operand<"s32"> {
+  return isScalar(delta) && delta[internals].kind === "u32"
+    ? (delta as HostVal<"u32">).to(s32)
+    : (delta as Operand<"s32">);
 }
 
 /** Makes what pulls a socket buffer's bytes together. */

@@ -148,6 +148,7 @@ export function createPacket(recorder: Recorder, context: IrParam, pointers: Pac
       writable: pointers.writable,
       scope: recorder.scope,
       epoch: recorder.epoch,
+      end: () => get(recorder, limit),
     };
     return { region, end, cursor };
   };

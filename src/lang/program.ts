@@ -134,6 +134,9 @@ export function tc<B>(
 /**
  * A filter of a socket's packets. Its result is how many bytes of the packet are kept; 0 drops it.
  *
+ * The packet begins with the link-layer header for a packet socket of `SOCK_RAW`, with the IP header for one of `SOCK_DGRAM` and for
+ * a raw IP socket, with the UDP or TCP header for sockets of those protocols.
+ *
  * @throws LangError for what cannot be built, naming the line of TypeScript.
  * @example
  * ```ts

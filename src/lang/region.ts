@@ -24,6 +24,8 @@ export interface Region {
   readonly scope: Scope;
   /** For packet memory: the recorder's count of packet moves when it was made. */
   readonly epoch: number;
+  /** For packet memory: reads where it ends, here, for checks at places that the program computed. */
+  readonly end?: () => IrValue;
   /** Set where the memory is gone once this was given back. */
   readonly reference?: OpenRecord | undefined;
   /** Set where the program cannot load: a helper copies, and gives zeros where it cannot. */

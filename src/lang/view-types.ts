@@ -98,7 +98,7 @@ export interface ArrayView<Element extends Layout, M extends Memory = Memory> ex
   at(index: number): View<Element, M>;
   /** The element at an index that the program computed: `else` runs where it is not below the length, and ends the path. */
   at(index: HostVal<"u8" | "u16" | "u32" | "u64">, options: OrElse): View<Element, M>;
-  /** The element at an index modulo the length, which must be a power of two: no check is needed. */
+  /** The element at an index modulo the length, which must be a power of two: no check is needed. Not in the packet. */
   wrap(index: HostVal<"u8" | "u16" | "u32" | "u64">): View<Element, M>;
 }
 
@@ -106,8 +106,12 @@ export interface ArrayView<Element extends Layout, M extends Memory = Memory> ex
 export interface BytesView<M extends Memory = Memory> extends AnyView<M> {
   /** Number of bytes. */
   readonly length: number;
-  /** One byte. */
+  /** The byte at a constant index. */
   at(index: number): Ref<"u8", M>;
+  /** The byte at an index that the program computed: `else` runs where it is not below the length, and ends the path. */
+  at(index: HostVal<"u8" | "u16" | "u32" | "u64">, options: OrElse): Ref<"u8", M>;
+  /** The byte at an index modulo the length, which must be a power of two: no check is needed. Not in the packet. */
+  wrap(index: HostVal<"u8" | "u16" | "u32" | "u64">): Ref<"u8", M>;
 }
 
 /** What a view can be filled with: a value for each member that is given. */

@@ -1,10 +1,11 @@
 import { LITTLE_ENDIAN } from "../base/host.ts";
 import { suggest } from "../base/suggest.ts";
-import type { ArrayLayout } from "../btf/layout/array.ts";
+import { type ArrayLayout, array } from "../btf/layout/array.ts";
 import type { DataLocLayout } from "../btf/layout/data-loc.ts";
 import type { BitsInPlace, Field } from "../btf/layout/field.ts";
 import type { Layout } from "../btf/layout/layout.ts";
 import type { PointerLayout } from "../btf/layout/pointer.ts";
+import { u8 } from "../btf/layout/scalar.ts";
 import { binary } from "./arithmetic.ts";
 import { LangError } from "./error.ts";
 import type { IrValue } from "./ir/ir.ts";
@@ -240,18 +241,7 @@ function composite(recorder: Recorder, region: Region, offset: number, layout: L
   if ("fields" in layout) return withFields(recorder, view, inside);
   if (layout.kind === "array") return Object.assign(view, arrayMethods(recorder, inside));
   if (layout.kind === "bytes" || layout.kind === "text") {
-    const { length } = layout as Layout & { length: number };
-    const at = (index: number): unknown => {
-      checkIndex(index, length);
-      return makeRef(recorder, "u8", {
-        kind: "memory",
-        region,
-        offset: offset + index,
-        size: 1,
-        bits: undefined,
-      });
-    };
-    return Object.assign(view, { length, at });
+    return Object.assign(view, arrayMethods(recorder, { ...inside, layout: array(u8, layout.size) }));
   }
   return view;
 }
@@ -356,13 +346,6 @@ function arrayMethods(recorder: Recorder, { region, offset, layout }: ViewIntern
     return makeRef(recorder, kind, placeOf(at, start, element));
   };
   const computedRegion = (index: IrValue): Region => {
-    if (region.memory === "packet") {
-      throw new LangError(
-        "an index that the program computed cannot go into the packet",
-        here(),
-        "The verifier forgets the bounds check there: take the elements one after the other with $.packet.take.",
-      );
-    }
     const scaled = element.size === 1 ? index : binary(recorder, "mul", 64, index, constant(element.size));
     const base = addToPointer(recorder, region.base, scaled);
     const computed: Region = { ...region, base, size: element.size, scope: recorder.scope };
@@ -387,9 +370,23 @@ function arrayMethods(recorder: Recorder, { region, offset, layout }: ViewIntern
         );
       }
       guard(recorder, { kind: "compare", op: "ge", width: 64, a: value, b: constant(length) }, options.else);
-      return elementAt(computedRegion(value), offset);
+      const computed = computedRegion(value);
+      if (region.end !== undefined) {
+        // What the verifier knew of the packet's bounds it does not know of an address that an unknown number was added to.
+        checkRegion(recorder, region);
+        const behind = addToPointer(recorder, computed.base, constant(offset + element.size));
+        guard(recorder, { kind: "compare", op: "gt", width: 64, a: behind, b: region.end() }, options.else);
+      }
+      return elementAt(computed, offset);
     },
     wrap(index: unknown): unknown {
+      if (region.memory === "packet") {
+        throw new LangError(
+          "an index into the packet cannot wrap: the bounds check that follows can fail",
+          here(),
+          "Use .at with { else }.",
+        );
+      }
       if (!Number.isInteger(Math.log2(length))) {
         throw new LangError(
           `an array of ${length} cannot wrap: the length is no power of two`,

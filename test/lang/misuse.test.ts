@@ -272,11 +272,11 @@ refused(
 );
 
 refused(
-  "an index that the program computed cannot go into the packet",
-  "The verifier forgets the bounds check there: take the elements one after the other with $.packet.take.",
+  "an index into the packet cannot wrap: the bounds check that follows can fail",
+  "Use .at with { else }.",
   () => {
     xdp("packet_index", ($) => {
-      $.packet.take(array(u32, 4), pass($)).at($.ctx.rx_queue_index, pass($)); // here
+      $.packet.take(array(u32, 4), pass($)).wrap($.ctx.rx_queue_index); // here
       return $.return(XDP_PASS);
     });
   },
