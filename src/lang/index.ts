@@ -94,6 +94,7 @@ export {
   x64Registers,
 } from "./registers.ts";
 export type { Statements } from "./scope.ts";
+export type { ContextSocket, SocketsOf } from "./socket.ts";
 export {
   fentry,
   fexit,

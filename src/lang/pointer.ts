@@ -28,13 +28,15 @@ export interface Pointers {
    * access is a call of `bpf_probe_read_kernel`, or of `bpf_probe_read_user` with `{ from: "user" }`. Either way 0 stands
    * for what cannot be read; `$.copy` with `{ else }` tells.
    *
+   * A value that a helper gave (`bpf_sk_storage_get`, `bpf_task_storage_get`) is the program's own, and can be written.
+   *
    * A view of the kernel's memory can be seen through another layout, too: that of the struct around it, or behind it.
    */
   view<Of, L extends Layout, From extends AddressSpace = "kernel">(
     of: Of & CanView<Of>,
     layout: L,
     options?: ViewOptions<From>,
-  ): View<L, From>;
+  ): View<L, Of extends Pointer<"map_value"> ? "map_value" : From>;
   /** The address of memory that is not the program's own: 0 for a null pointer. */
   address(view: AnyView<"kernel"> | AnyView<"user">): HostVal<"u64">;
   /**
@@ -153,6 +155,7 @@ function viewOf(recorder: Recorder, of: unknown, layout: Layout, options: ViewOp
   if (isPointer(of) && of.tag !== undefined) {
     checkPointer(recorder, of[internals]);
     const { value, reference } = of[internals];
+    if (of.tag === "map_value") return valueAt(recorder, value, layout);
     return at(value, { name: `the ${of.tag}`, pointers: "typed", reference });
   }
   if (isView(of)) {
@@ -177,6 +180,13 @@ function viewOf(recorder: Recorder, of: unknown, layout: Layout, options: ViewOp
     here(),
     "Use the pointer that the body of $.ifPresent is given.",
   );
+}
+
+/** A value of a map of storage, which belongs to a socket, a task, a cgroup. */
+function valueAt(recorder: Recorder, base: IrValue, layout: Layout): unknown {
+  const name = `the ${layout.cName} of a map`;
+  const facts = { slot: undefined, writable: true, scope: recorder.scope, epoch: 0 } as const;
+  return makeView(recorder, { memory: "map_value", base, size: layout.size, name, ...facts }, 0, layout);
 }
 
 function addressOfView(recorder: Recorder, view: AnyView): HostVal<"u64"> {

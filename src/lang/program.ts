@@ -26,6 +26,7 @@ import { createRecorder, here, type Recorder, type Target } from "./recorder.ts"
 import type { Region } from "./region.ts";
 import { isScalar, operandValue } from "./scalar.ts";
 import { createStatements, type Statements } from "./scope.ts";
+import { type ContextSocket, createSocket, type SocketsOf } from "./socket.ts";
 import { type Exit, type HostVal, internals } from "./value.ts";
 import { makeView } from "./view.ts";
 import type { View } from "./view-types.ts";
@@ -54,7 +55,8 @@ export type ScopeOf<Type extends ProgTypeName, Context extends Layout, Result> =
     readonly ctx: View<Context, "ctx">;
     /** Ends the path, and the program, with a result. */
     return<const R>(result: R & Returns<Type, Result, R>): Exit;
-  } & (Type extends keyof PacketsOf ? { readonly packet: PacketsOf[Type] } : unknown);
+  } & (Type extends keyof PacketsOf ? { readonly packet: PacketsOf[Type] } : unknown) &
+  (Type extends keyof SocketsOf ? ContextSocket<SocketsOf[Type]> : unknown);
 
 /** A compile-time error, with a sentence, for a result that means nothing to the kernel. */
 export type Returns<Type extends ProgTypeName, Result, R> = R extends Result | HostVal
@@ -284,6 +286,7 @@ function createScope(
       return: (result: unknown): Exit => recordReturn(recorder, resultValue(recorder, result)),
     },
     packet === undefined ? {} : { packet },
+    createSocket(recorder, type, layout, context),
   );
 }
 
