@@ -54,7 +54,7 @@ export const skbContext: StructLayout<"__sk_buff", SkbContext> = struct("__sk_bu
   local_ip4: be32,
   remote_ip6: array(be32, 4),
   local_ip6: array(be32, 4),
-  remote_port: u32,
+  remote_port: be32,
   local_port: u32,
   data_meta: u32,
   flow_keys: u64,
@@ -95,7 +95,7 @@ export type SkbContext = {
   readonly local_ip4: typeof be32;
   readonly remote_ip6: ArrayLayout<typeof be32>;
   readonly local_ip6: ArrayLayout<typeof be32>;
-  readonly remote_port: typeof u32;
+  readonly remote_port: typeof be32;
   readonly local_port: typeof u32;
   readonly data_meta: typeof u32;
   readonly flow_keys: typeof u64;
@@ -257,6 +257,7 @@ export const WRITABLE_FIELDS: Readonly<Partial<Record<ProgTypeName, readonly str
   lwt_in: ["mark", "priority", "cb"],
   lwt_out: ["mark", "priority", "cb"],
   sk_skb: ["tc_index", "priority"],
+  sock_ops: ["args", "sk_txhash"],
   cgroup_sock: ["bound_dev_if", "mark", "priority"],
   cgroup_sock_addr: ["user_ip4", "user_ip6", "user_port", "msg_src_ip4", "msg_src_ip6"],
 };

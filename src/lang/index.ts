@@ -96,6 +96,24 @@ export {
 export type { Statements } from "./scope.ts";
 export type { ContextSocket, SocketsOf } from "./socket.ts";
 export {
+  cgroupDeviceContext,
+  skMsgContext,
+  skReuseportContext,
+  sockOpsContext,
+} from "./socket-context.ts";
+export {
+  type CgroupDeviceScope,
+  cgroupDevice,
+  type SkMsgScope,
+  type SkReuseportScope,
+  type SkSkbScope,
+  type SockOpsScope,
+  skMsg,
+  skReuseport,
+  skSkb,
+  sockOps,
+} from "./socket-program.ts";
+export {
   fentry,
   fexit,
   kprobe,

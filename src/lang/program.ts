@@ -71,6 +71,10 @@ interface ResultsOf {
   cgroup_sock: "a cgroup's policy returns 1 (allow) or 0 (refuse), or a value";
   cgroup_sock_addr: "a cgroup's policy returns 1 (allow) or 0 (refuse), or a value";
   tracing: "a program at a kernel function returns 0, and one at a tracepoint any number";
+  sock_ops: "a program that accompanies connections returns 1, or a value";
+  sk_msg: "a verdict is 1 (let it go on) or 0 (drop it), or a value";
+  sk_reuseport: "a program that chooses a socket returns 1 (let it through) or 0 (drop it), or a value";
+  cgroup_device: "a cgroup's policy returns 1 (allow) or 0 (refuse), or a value";
   sk_lookup: "a program that chooses a socket returns 1 (let it through) or 0 (drop it), or a value";
 }
 

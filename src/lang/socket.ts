@@ -13,6 +13,10 @@ export interface SocketsOf {
   cgroup_skb: "sock_common";
   cgroup_sock_addr: "bpf_sock";
   sk_lookup: "bpf_sock";
+  sk_skb: "sock_common";
+  sk_msg: "bpf_sock";
+  sock_ops: "bpf_sock";
+  sk_reuseport: "bpf_sock";
 }
 
 const TAGS: Readonly<Partial<Record<ProgTypeName, string>>> = {
@@ -22,6 +26,10 @@ const TAGS: Readonly<Partial<Record<ProgTypeName, string>>> = {
   cgroup_skb: "sock_common",
   cgroup_sock_addr: "bpf_sock",
   sk_lookup: "bpf_sock",
+  sk_skb: "sock_common",
+  sk_msg: "bpf_sock",
+  sock_ops: "bpf_sock",
+  sk_reuseport: "bpf_sock",
 } satisfies SocketsOf;
 
 /** The socket of a program's context. */
