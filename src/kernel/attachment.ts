@@ -1,8 +1,7 @@
 import { TsbpfError } from "../base/error.ts";
 import { SyscallError } from "../syscall/errno.ts";
-import { NetlinkError, type NetlinkSocket } from "../syscall/netlink.ts";
+import { NetlinkError } from "../syscall/netlink.ts";
 import { currentNetnsInode } from "../syscall/netns.ts";
-import { type Link, linkByIndex, linkByName } from "../syscall/rtnetlink.ts";
 import type { Syscalls } from "../syscall/syscalls.ts";
 import type { ClsactInfo, TcxLinkInfo, XdpLinkInfo } from "./link/info.ts";
 import { BpfProgram } from "./program.ts";
@@ -69,18 +68,6 @@ export class AttachError extends TsbpfError {
 
 /** Why an attachment cannot be updated. */
 export const NOT_ATTACHED = "it is not attached any more";
-
-/** The interface of this name or index. @throws TsbpfError where the socket's namespace has none. */
-export function findDevice(route: NetlinkSocket, device: string | number): Link {
-  const link = typeof device === "number" ? linkByIndex(route, device) : linkByName(route, device);
-  if (link !== undefined) return link;
-  throw new TsbpfError(
-    `no interface ${typeof device === "number" ? `with index ${device}` : `'${device}'`}`,
-    {
-      hint: "`ip link` shows those of this network namespace.",
-    },
-  );
-}
 
 /** Runs a request; a refusal becomes an {@link AttachError}. */
 export function explainAttach<Result>(

@@ -12,10 +12,16 @@ import { SyscallError } from "../syscall/errno.ts";
 import { Fd } from "../syscall/fd.ts";
 import { linuxSyscalls } from "../syscall/ffi.ts";
 import type { Syscalls } from "../syscall/syscalls.ts";
-import { BPF_F_XDP_HAS_FRAGS, bpf_attach_type, bpf_prog_type } from "../uapi/bpf.ts";
+import {
+  BPF_F_XDP_DEV_BOUND_ONLY,
+  BPF_F_XDP_HAS_FRAGS,
+  bpf_attach_type,
+  bpf_prog_type,
+} from "../uapi/bpf.ts";
 import { E2BIG, EACCES, EINVAL, ENOSPC, EPERM } from "../uapi/errno.ts";
 import { type AttachTo, explainTarget, resolveAttachTo } from "./attach-target.ts";
 import { loadBtf } from "./btf-load.ts";
+import { findDeviceHere } from "./device.ts";
 import { createKfuncCalls, type KfuncCalls, openModules } from "./kfunc.ts";
 import type { BpfMap, KernelOptions } from "./map.ts";
 import { withMemlock } from "./memlock.ts";
@@ -41,6 +47,12 @@ export interface LoadOptions extends KernelOptions {
    * the program itself says.
    */
   readonly attachTo?: AttachTo;
+  /**
+   * The interface that an XDP program is loaded for, by name or index in the current network namespace: it can then ask the
+   * driver about a packet (`bpf_xdp_metadata_rx_timestamp`, `_rx_hash`, `_rx_vlan_tag`), and be attached to this interface alone,
+   * in native mode. Kernel 6.3.
+   */
+  readonly device?: string | number;
 }
 
 /**
@@ -100,7 +112,7 @@ export class BpfProgram {
    * UnsupportedError where the kernel takes no programs at functions.
    */
   static load(program: Program, options: LoadOptions = {}): BpfProgram {
-    const { maps = [], logLevel = 0, attachTo = program.attachTo } = options;
+    const { maps = [], logLevel = 0, attachTo = program.attachTo, device } = options;
     const sys = withMemlock(options.sys ?? linuxSyscalls());
     const assembled = assemble(program, { endian: LITTLE_ENDIAN ? "little" : "big" });
     const text = createSourceText();
@@ -108,7 +120,8 @@ export class BpfProgram {
     const own = loadAttr(assembled, maps, kfuncs);
     using modules = openModules(sys, kfuncs.modules);
     using target = resolveAttachTo(sys, program, attachTo);
-    const attr = { ...own, fd_array: modules.fdArray, ...target.attr };
+    const bound = device === undefined ? {} : bindToDevice(sys, program, device);
+    const attr = { ...own, fd_array: modules.fdArray, ...target.attr, ...bound };
     const { result, log, btfRefusal } = explained(program, attachTo, () =>
       load(sys, assembled, attr, logLevel, text),
     );
@@ -243,6 +256,21 @@ function loadAttr(assembled: Assembled, maps: readonly BpfMap[], kfuncs: KfuncCa
         ? undefined
         : bpf_attach_type[`BPF_${attachType.toUpperCase()}` as keyof typeof bpf_attach_type],
   };
+}
+
+/** What makes a program one for a single interface. */
+function bindToDevice(
+  sys: Syscalls,
+  program: Program,
+  device: string | number,
+): Pick<ProgLoadAttr, "prog_ifindex" | "prog_flags"> {
+  if (program.type !== "xdp") {
+    throw new TsbpfError(`program '${program.name}' of type ${program.type} is not loaded for an interface`, {
+      hint: "Only XDP programs are. Leave the option device out, and name the interface when you attach it.",
+    });
+  }
+  const { index } = findDeviceHere(sys, device);
+  return { prog_ifindex: index, prog_flags: program.flags | BPF_F_XDP_DEV_BOUND_ONLY };
 }
 
 /** Fills in what an instruction refers to: the fd of a map, the BTF id of a kernel function or variable. */

@@ -8,11 +8,11 @@ import {
   AttachError,
   type Attachment,
   explainAttach,
-  findDevice,
   NOT_ATTACHED,
   openAttached,
   stayInNetns,
 } from "./attachment.ts";
+import { findDevice } from "./device.ts";
 import type { KernelOptions } from "./map.ts";
 import { readProgramInfo } from "./object-info.ts";
 import { kernelBefore } from "./privileges.ts";
@@ -227,6 +227,12 @@ function attachHint(
     return extack === "" || extack.includes("does not support XDP")
       ? `The driver of ${name} has no native XDP: use generic mode.`
       : "Do what the driver asks for, or use generic mode, which works on any device.";
+  }
+  if (extack.includes("bound to different device")) {
+    return `The program was loaded for another interface: load it with { device: "${name}" }.`;
+  }
+  if (extack.includes("device-bound programs in generic mode")) {
+    return "A program that was loaded for an interface runs in native mode only.";
   }
   if (code === "EPERM") return "Attaching XDP takes CAP_NET_ADMIN in the namespace of the interface.";
   if (extack.includes("CPUMAP") || extack.includes("DEVMAP")) {

@@ -73,6 +73,7 @@ const REASONS: readonly (readonly [reason: string, id: HintId | undefined, kerne
   ["unknown func bpf_skb_load_bytes#26", "helper-not-for-type", "before 6.9"],
   ["invalid func unknown#300", "helper-unknown", "4.19"],
   ["calling kernel function bpf_cpumask_create is not allowed", "kfunc", "6.3"],
+  ["metadata kfuncs require device-bound program", "kfunc-device", "6.3"],
   ["cannot call kernel function from non-GPL compatible program", "gpl-only", "5.13"],
   ["Unreleased reference id=1 alloc_insn=0", "reference-leak", "4.20"],
   ["function calls are not allowed while holding a lock", "lock-held", "5.1"],

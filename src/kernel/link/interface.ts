@@ -6,13 +6,13 @@ import type { Link as NetworkInterface } from "../../syscall/rtnetlink.ts";
 import type { Syscalls } from "../../syscall/syscalls.ts";
 import { BPF_XDP } from "../../uapi/bpf.ts";
 import { XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE } from "../../uapi/netlink.ts";
+import { findDeviceHere } from "../device.ts";
 import type { KernelOptions } from "../map.ts";
 import { kernelBefore } from "../privileges.ts";
 import type { BpfProgram } from "../program.ts";
 import { kernelHasTcx } from "../tc/tcx.ts";
 import type { XdpMode } from "../xdp.ts";
 import { BpfLink } from "./bpf-link.ts";
-import { findDevice } from "./device.ts";
 import { attempt, unknownToKernel } from "./explain.ts";
 import type { Link } from "./link.ts";
 import { attachTypeNumber } from "./names.ts";
@@ -50,7 +50,7 @@ export function attachXdpLink(
   options: AttachXdpLinkOptions = {},
 ): XdpLink {
   const { sys = linuxSyscalls(), mode = "auto" } = options;
-  const { index, name, kind } = findDevice(sys, device);
+  const { index, name, kind } = findDeviceHere(sys, device);
   const create = (mode: XdpMode): XdpLink => {
     const flags = mode === "native" ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
     const a = { prog_fd: program.fd, target_ifindex: index, attach_type: BPF_XDP, flags };
@@ -101,7 +101,7 @@ export function attachTcxLink(
   options: AttachTcxLinkOptions,
 ): Link {
   const { sys = linuxSyscalls(), hook } = options;
-  const { index, name } = findDevice(sys, device);
+  const { index, name } = findDeviceHere(sys, device);
   const { flags, fields } = encodePosition(options);
   const attach_type = attachTypeNumber(`tcx_${hook}`);
   return attempt(
@@ -140,7 +140,7 @@ export function attachNetkit(
   options: AttachNetkitOptions = {},
 ): Link {
   const { sys = linuxSyscalls(), end = "primary" } = options;
-  const target = findDevice(sys, device);
+  const target = findDeviceHere(sys, device);
   const { flags, fields } = encodePosition(options);
   const attach_type = attachTypeNumber(`netkit_${end}`);
   return attempt(

@@ -4,9 +4,9 @@ import { linuxSyscalls } from "../../syscall/ffi.ts";
 import { type NetnsRef, openCurrentNetns, openNetns } from "../../syscall/netns.ts";
 import type { Syscalls } from "../../syscall/syscalls.ts";
 import { BPF_F_QUERY_EFFECTIVE } from "../../uapi/bpf.ts";
+import { findDeviceHere } from "../device.ts";
 import type { KernelOptions } from "../map.ts";
 import { type CgroupAttachType, openCgroup } from "./cgroup.ts";
-import { findDevice } from "./device.ts";
 import { attachTypeNumber } from "./names.ts";
 import { createProgramNames, type ProgramSummary } from "./program-names.ts";
 
@@ -60,7 +60,7 @@ function query(sys: Syscalls, hook: Hook): ProgQueryResult {
   const attach_type = attachTypeNumber(hook.hook);
   const run = (attr: ProgQueryAttr): ProgQueryResult => progQuery(sys, attr);
   if ("device" in hook) {
-    const target_ifindex = findDevice(sys, hook.device).index;
+    const target_ifindex = findDeviceHere(sys, hook.device).index;
     return run({ target_ifindex, attach_type, with_links: true });
   }
   if ("cgroup" in hook) {

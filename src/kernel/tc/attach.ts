@@ -1,14 +1,8 @@
 import { linuxSyscalls } from "../../syscall/ffi.ts";
 import { NetlinkSocket } from "../../syscall/netlink.ts";
 import { hasClsact } from "../../syscall/tc-netlink.ts";
-import {
-  AttachError,
-  type Attachment,
-  findDevice,
-  NOT_ATTACHED,
-  openAttached,
-  stayInNetns,
-} from "../attachment.ts";
+import { AttachError, type Attachment, NOT_ATTACHED, openAttached, stayInNetns } from "../attachment.ts";
+import { findDevice } from "../device.ts";
 import type { KernelOptions } from "../map.ts";
 import type { BpfProgram } from "../program.ts";
 import { type BackendNeeds, chooseTcBackend } from "./choose.ts";

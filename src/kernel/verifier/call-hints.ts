@@ -91,6 +91,12 @@ export const CALL_HINTS: readonly Hint[] = [
         : `Programs of type ${assembled.program.type} may not call ${notAllowed}: kernel functions are open to certain program types, and may change with the next kernel.`,
   },
   {
+    id: "kfunc-device",
+    pattern: /metadata kfuncs require device-bound program/,
+    explain: () =>
+      'What a driver knows of a packet is there only for programs that are loaded for its interface: BpfProgram.load(program, { device: "eth0" }).',
+  },
+  {
     id: "reference-leak",
     pattern: /Unreleased reference id=\d+ alloc_insn=(\d+)|would lead to reference leak/,
     explain: ([, acquired], { assembled, place }) => {

@@ -45,6 +45,7 @@ export type HintId =
   | "wrong-map"
   | "tail-call-map"
   | "kfunc"
+  | "kfunc-device"
   | "reference-leak"
   | "lock-held"
   | "spin-lock-map"
