@@ -143,6 +143,7 @@ export type {
 export type {
   AnyView,
   ArrayView,
+  Assignable,
   BytesView,
   Init,
   PointerView,

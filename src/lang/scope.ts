@@ -57,7 +57,7 @@ import {
   type Var,
 } from "./value.ts";
 import { addressOf, assign, copyBytes, guard, makeStackView } from "./view.ts";
-import type { AnyView, Init, View } from "./view-types.ts";
+import type { AnyView, Assignable, Init, View } from "./view-types.ts";
 
 /**
  * What the body of every program and function is given, as `$`: the statements of the language. Each call records what the
@@ -97,8 +97,8 @@ export interface Statements extends Pointers, MapObjects {
   or(first: Cond, second: () => Cond): Cond;
   /** A struct, an array or a scalar in the stack frame: what is given, and zeros elsewhere, padding too. */
   struct<L extends Layout>(layout: L, init?: Init<L>): View<L, "stack">;
-  /** Writes the members that are given. */
-  assign(view: AnyView, members: Readonly<Record<string, unknown>>): void;
+  /** Writes the members that are given; of an array or bytes, the elements. */
+  assign<V extends AnyView>(view: V, members: Assignable<V>): void;
   /**
    * Copies bytes between views of the same size. What cannot be read in the kernel's memory or a process's is zero then; or
    * `else` runs, and ends the path.

@@ -79,7 +79,7 @@ export interface ViewInternals {
  * A struct or union: a property for each member. To read one loads it, there. Padding has none; a lock or a timer is there for
  * the helpers that take its address.
  */
-export type StructView<M extends Members, Where extends Memory = Memory> = AnyView<Where> & {
+export type StructView<M extends Members, Where extends Memory = Memory> = ViewOf<M, Where> & {
   readonly [Name in keyof M as FieldLayout<M[Name]> extends ReservedLayout
     ? FieldLayout<M[Name]> extends OpaqueLayout
       ? Name
@@ -87,11 +87,31 @@ export type StructView<M extends Members, Where extends Memory = Memory> = AnyVi
     : Name]: View<FieldLayout<M[Name]>, Where>;
 };
 
+/** A view that knows its members, for the compiler alone. */
+interface ViewOf<M extends Members, Where extends Memory> extends AnyView<Where> {
+  /** @internal */
+  readonly [members]: M;
+}
+
+declare const members: unique symbol;
+declare const element: unique symbol;
+
+/** What `$.assign` takes for a view: a value for each member that is given, or another view of the same. */
+export type Assignable<V extends AnyView> = V extends { readonly [members]: infer M extends Members }
+  ? StructInit<M> | StructView<M>
+  : V extends { readonly [element]: infer Element extends Layout }
+    ? readonly Init<Element>[] | AnyView
+    : V extends BytesView
+      ? Uint8Array | AnyView
+      : AnyView;
+
 type FieldLayout<M extends Member> =
   M extends BitField<infer Base> ? Base : M extends Aligned<infer Of> ? Of : M;
 
 /** So many elements of one layout. */
 export interface ArrayView<Element extends Layout, M extends Memory = Memory> extends AnyView<M> {
+  /** @internal */
+  readonly [element]: Element;
   /** Number of elements. */
   readonly length: number;
   /** The element at a constant index. */

@@ -478,14 +478,14 @@ refused(
 
 refused("struct event has no member 'lenght'", "Did you mean 'length'?", () => {
   xdp("typo", ($) => {
-    $.assign($.struct(event), { lenght: 1 }); // here
+    $.assign($.struct(event), untyped({ lenght: 1 })); // here
     return $.return(XDP_PASS);
   });
 });
 
 refused("struct event has no member 'protocol'", "It has length, flags.", () => {
   xdp("unknown", ($) => {
-    $.assign($.struct(event), { protocol: 1 }); // here
+    $.assign($.struct(event), untyped({ protocol: 1 })); // here
     return $.return(XDP_PASS);
   });
 });
