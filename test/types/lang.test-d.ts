@@ -262,7 +262,7 @@ describe("names", () => {
     $.assign($.struct(event), { lenght: 1 });
     // @ts-expect-error Type 'Ref<"u32", "ctx">' is not assignable to type 'Operand<"u8"> | Ref<"u8", Memory>'.
     $.assign($.struct(event), { flags: $.ctx.rx_queue_index });
-    // @ts-expect-error Type 'Ref<"u32", "ctx">' is not assignable to type 'Operand<"u8"> | Ref<"u8", Memory>'.
+    // @ts-expect-error Type 'Ref<"u32", "ctx">' is not assignable to type 'Operand<"u8">'.
     $.assign($.struct(array(u8, 2)), [1, $.ctx.rx_queue_index]);
     // @ts-expect-error Property 'bpf_skb_load_bytes' does not exist on type 'XdpScope'.
     $.bpf_skb_load_bytes(0, $.struct(event), 4);
