@@ -6,7 +6,7 @@ import { LangError } from "./error.ts";
 import type { IrParam, PointerKind } from "./ir/ir.ts";
 import { reaches } from "./loop.ts";
 import { callBody, recordTurns } from "./loop-forms.ts";
-import { layoutOf, mapPointer, mapRegion } from "./maps.ts";
+import { keyRegion, layoutOf, mapPointer, mapRegion } from "./maps.ts";
 import { constant, here, type Recorder } from "./recorder.ts";
 import { describe, makeVal } from "./scalar.ts";
 import type { HostVal } from "./value.ts";
@@ -67,14 +67,8 @@ export function recordForEach(
   const [self, key, value] = [param(0, "map"), param(1, "map_value"), param(2, "map_value")];
   const turns = recordTurns(recorder, true, () => {
     const [keys, values] = [layoutOf(map, "key"), layoutOf(map, "value")];
-    const keyRegion = {
-      ...mapRegion(recorder, map, key, keys),
-      name: `the key of map '${map.name}'`,
-      writable: false,
-      readOnly: "An entry keeps its key: delete it, and write another.",
-    };
     return body(
-      makeView(recorder, keyRegion, 0, keys),
+      makeView(recorder, keyRegion(recorder, map, key), 0, keys),
       makeView(recorder, mapRegion(recorder, map, value, values), 0, values),
     );
   });

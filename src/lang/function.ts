@@ -22,6 +22,7 @@ import {
 } from "./recorder.ts";
 import { makeVal, operandValue } from "./scalar.ts";
 import { createStatements, type Statements } from "./scope.ts";
+import { createTimers, type Timers } from "./timers.ts";
 import type { Exit, Operand, Scalar, Val } from "./value.ts";
 
 /**
@@ -66,6 +67,7 @@ export type FunctionScope<Result extends ScalarKind = ScalarKind> = Statements &
   Calls &
   Kfuncs &
   Outputs &
+  Timers &
   HelperMethods & {
     /** Ends the path, and the function, with a result. */
     return(result: Operand<Result>): Exit;
@@ -205,10 +207,8 @@ function recordFunction({ target }: Recorder, made: LangFunction, build: Build):
   const fn: IrFunction = { name, params: [...declared, context], blocks: [], slots: [] };
   const recorder = createRecorder(fn, target, `function '${name}'`, build);
   const scope = Object.assign(
-    createStatements(recorder, undefined),
-    build.type in helperProgTypes
-      ? functionHelperMethods(recorder, build.type as ProgTypeName & HelperProgType, context)
-      : {},
+    functionScope(recorder, build.type, context),
+    createTimers(recorder, functionScope),
     createCalls(recorder, context),
     createKfuncs(recorder, context),
     createOutputs(recorder, context),
@@ -225,6 +225,16 @@ function recordFunction({ target }: Recorder, made: LangFunction, build: Build):
     );
   }
   return factsOf(recorder, context, made);
+}
+
+/** Statements and helpers of a function, whose helpers take the context that it is given, if it is. */
+export function functionScope(recorder: Recorder, type: ProgTypeName, context: IrParam): object {
+  return Object.assign(
+    createStatements(recorder, undefined),
+    type in helperProgTypes
+      ? functionHelperMethods(recorder, type as ProgTypeName & HelperProgType, context)
+      : {},
+  );
 }
 
 /** What a caller must know of a recorded function. */

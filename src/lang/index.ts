@@ -113,6 +113,7 @@ export {
   skSkb,
   sockOps,
 } from "./socket-program.ts";
+export type { TimerScope, Timers } from "./timers.ts";
 export {
   fentry,
   fexit,

@@ -358,6 +358,16 @@ function addressOfMap(recorder: Recorder, target: LddwSource, pointer: "map" | "
   return emit(recorder, { kind: "address", target, pointer, source: here() });
 }
 
+/** The memory of an entry's key, as the kernel gives it to a function. */
+export function keyRegion(recorder: Recorder, map: MapDef, base: IrValue): Region {
+  return {
+    ...mapRegion(recorder, map, base, layoutOf(map, "key")),
+    name: `the key of map '${map.name}'`,
+    writable: false,
+    readOnly: "An entry keeps its key: delete it, and write another.",
+  };
+}
+
 /** The memory of a map's value. */
 export function mapRegion(recorder: Recorder, map: MapDef, base: IrValue, layout: Layout): Region {
   return {

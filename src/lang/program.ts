@@ -14,7 +14,7 @@ import {
   xdpContext,
 } from "./context.ts";
 import { LangError } from "./error.ts";
-import { type Calls, createCalls } from "./function.ts";
+import { type Calls, createCalls, functionScope } from "./function.ts";
 import type { HelperMethodsOf } from "./generated/helper-methods.ts";
 import { helperMethods } from "./helper-call.ts";
 import type { IrFunction, IrParam, IrValue } from "./ir/ir.ts";
@@ -27,6 +27,7 @@ import type { Region } from "./region.ts";
 import { isScalar, operandValue } from "./scalar.ts";
 import { createStatements, type Statements } from "./scope.ts";
 import { type ContextSocket, createSocket, type SocketsOf } from "./socket.ts";
+import { createTimers, type Timers } from "./timers.ts";
 import { type Exit, type HostVal, internals } from "./value.ts";
 import { makeView } from "./view.ts";
 import type { View } from "./view-types.ts";
@@ -50,6 +51,7 @@ export type ScopeOf<Type extends ProgTypeName, Context extends Layout, Result> =
   Calls &
   Kfuncs &
   Outputs &
+  Timers &
   HelperMethodsOf<Type & HelperProgType> & {
     /** The program's context. */
     readonly ctx: View<Context, "ctx">;
@@ -284,6 +286,7 @@ function createScope(
     createCalls(recorder, context),
     createKfuncs(recorder, context),
     createOutputs(recorder, context),
+    createTimers(recorder, functionScope),
     type in helperProgTypes ? helperMethods(recorder, type, context) : {},
     {
       ctx: makeView(recorder, contextRegion(recorder, type, layout, context), 0, layout),

@@ -1,10 +1,10 @@
 import { mapDef } from "../../src/asm/index.ts";
-import { spinLock, struct, u32, u64 } from "../../src/btf/layout/index.ts";
+import { spinLock, struct, timer, u32, u64 } from "../../src/btf/layout/index.ts";
 import { XDP_DROP, XDP_PASS, type XdpScope, xdp } from "../../src/lang/index.ts";
 import { BPF_F_RDONLY_PROG } from "../../src/uapi/bpf.ts";
 import { refusals } from "./refusal.ts";
 
-// Locks, and going through maps: what compiles and cannot be built.
+// Locks, timers, and going through maps: what compiles and cannot be built.
 
 const refused = refusals(import.meta.url);
 
@@ -138,5 +138,64 @@ refused(
       $.atomic.add($.global(fixed), 1); // here
       return $.return(XDP_PASS);
     });
+  },
+);
+
+const session = struct("session", { timer, uses: u64 });
+const sessions = mapDef({ name: "sessions", type: "hash", key: u32, value: session, maxEntries: 4 });
+
+refused(
+  "kernel 5.10 has no timers",
+  'They came with 5.15: build the program with { kernel: "5.15" }.',
+  () => {
+    xdp("old", ($) => {
+      $.onTimer($.lookup(sessions, 1, pass($)).timer, sessions, () => {}); // here
+      return $.return(XDP_PASS);
+    });
+  },
+);
+
+refused(
+  "$.onTimer takes a timer in a map's value, and this is a u64",
+  "Declare a member for it, timer: timer (of tsbpf/layout), and give that: value.timer.",
+  () => {
+    xdp("no_timer", ($) => {
+      $.onTimer(untyped($.lookup(sessions, 1, pass($)).uses), sessions, () => {}); // here
+      return $.return(XDP_PASS);
+    });
+  },
+);
+
+refused(
+  "the body of function 'outside_timer0' uses what belongs to its caller",
+  "A function sees its arguments only: hand the value over as one, and use the $ of the function.",
+  () => {
+    xdp(
+      "outside",
+      ($) => {
+        $.onTimer($.lookup(sessions, 1, pass($)).timer, sessions, () => {
+          $.printk`over`; // here
+        });
+        return $.return(XDP_PASS);
+      },
+      { kernel: "5.15" },
+    );
+  },
+);
+
+refused(
+  "the function of a timer has no context, and calls a helper that takes it",
+  "It runs after the program: hand over what it needs in the value that the timer is in.",
+  () => {
+    xdp(
+      "context",
+      ($) => {
+        $.onTimer($.lookup(sessions, 1, pass($)).timer, sessions, ($) => {
+          $.bpf_xdp_adjust_head(0); // here
+        });
+        return $.return(XDP_PASS);
+      },
+      { kernel: "5.15" },
+    );
   },
 );

@@ -1,12 +1,13 @@
 import { expect, test } from "vitest";
 import { mapDef } from "../../../src/asm/index.ts";
-import { be32, spinLock, struct, u32, u64 } from "../../../src/btf/layout/index.ts";
+import { be32, spinLock, struct, timer, u32, u64 } from "../../../src/btf/layout/index.ts";
 import { BpfMap, BpfProgram } from "../../../src/kernel/index.ts";
-import { XDP_DROP, XDP_PASS, XDP_TX, xdp } from "../../../src/lang/index.ts";
+import { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, xdp } from "../../../src/lang/index.ts";
 import { describeKernel } from "../../support/privileges.ts";
 
 const data = new Uint8Array(64);
 const kernel = "5.13";
+const CLOCK_MONOTONIC = 1;
 
 describeKernel("values under a lock", () => {
   const Bucket = struct("bucket", { tokens: u64, lock: spinLock, taken: u32 });
@@ -101,5 +102,38 @@ describeKernel("each entry of a map", () => {
     expect(prog.testRun({ data }).retval).toBe(6);
     map.set(3, 13n);
     expect(prog.testRun({ data }).retval).toBe(53);
+  });
+});
+
+describeKernel("timers", () => {
+  const Session = struct("session", { timer, uses: u64 });
+  const sessions = mapDef({ name: "sessions", type: "hash", key: u32, value: Session, maxEntries: 4 });
+  const ended = mapDef({ name: "ended", type: "array", key: u32, value: u64, maxEntries: 1 });
+
+  test("what a timer's function does when it runs out", async () => {
+    const start = xdp(
+      "start",
+      ($) => {
+        const aborted = { else: () => $.return(XDP_ABORTED) };
+        $.update(sessions, 7, { uses: 5 });
+        const session = $.lookup(sessions, 7, aborted);
+        $.if($.bpf_timer_init(session.timer, sessions, CLOCK_MONOTONIC).ne(0), aborted.else);
+        const set = $.onTimer(session.timer, sessions, ($, key, value) => {
+          $.if(key.ne(7), () => $.return());
+          $.atomic.add($.global(ended), value.uses);
+          $.delete(sessions, key);
+        });
+        $.if(set.ne(0), aborted.else);
+        $.if($.bpf_timer_start(session.timer, 1_000_000, 0).ne(0), aborted.else);
+        return $.return(XDP_PASS);
+      },
+      { kernel: "5.15" },
+    );
+    using map = BpfMap.create(sessions);
+    using total = BpfMap.create(ended);
+    using prog = BpfProgram.load(start, { maps: [map, total] });
+    expect(prog.testRun({ data }).retval).toBe(XDP_PASS);
+    await expect.poll(() => total.get(0)).toBe(5n);
+    await expect.poll(() => [...map.keys()]).toEqual([]);
   });
 });
