@@ -23,7 +23,7 @@ import {
 import { makeVal, operandValue } from "./scalar.ts";
 import { createStatements, type Statements } from "./scope.ts";
 import { createTimers, type Timers } from "./timers.ts";
-import type { Exit, Operand, Scalar, Val } from "./value.ts";
+import type { Exit, Operand, Scalar, Takes, Val } from "./value.ts";
 
 /**
  * A function of one's own, for `$.call`: data, like a map's definition. It becomes a BPF function of each program that calls
@@ -57,9 +57,13 @@ export type ArgumentsIn<Params extends readonly Scalar[]> = {
   readonly [Index in keyof Params]: Params[Index] extends Scalar<infer Kind> ? Val<Kind> : never;
 };
 
-/** A function's arguments, as its caller gives them. */
-export type ArgumentsOf<Params extends readonly Scalar[]> = {
-  readonly [Index in keyof Params]: Params[Index] extends Scalar<infer Kind> ? Operand<Kind> : never;
+/** A function's arguments, as its caller gives them: a compile-time error, with a sentence, for each that does not fit. */
+export type ArgumentsOf<Params extends readonly Scalar[], Given> = {
+  readonly [Index in keyof Params]: Params[Index] extends Scalar<infer Kind>
+    ? Index extends keyof Given
+      ? Takes<Kind, Given[Index]>
+      : never
+    : never;
 };
 
 /** What the body of a function is given: all statements, and every helper. */
@@ -76,10 +80,11 @@ export type FunctionScope<Result extends ScalarKind = ScalarKind> = Statements &
 /** The calling of functions of one's own. */
 export interface Calls {
   /** Calls a function made with `func`; gives what it returns. */
-  call<Params extends readonly Scalar[], Result extends ScalarKind>(
-    fn: LangFunction<Params, Result>,
-    ...args: ArgumentsOf<Params>
-  ): Val<Result>;
+  call<
+    Params extends readonly Scalar[],
+    Result extends ScalarKind,
+    const Given extends { readonly [Index in keyof Params]: unknown },
+  >(fn: LangFunction<Params, Result>, ...args: Given & ArgumentsOf<Params, Given>): Val<Result>;
 }
 
 /**

@@ -5,6 +5,7 @@ import {
   acquired,
   type CgroupSkbScope,
   type Cond,
+  func,
   type HostVal,
   kfuncDef,
   type Nullable,
@@ -188,6 +189,19 @@ describe("the ends of paths", () => {
       () => queue.eq(1),
       () => {},
     );
+  });
+});
+
+describe("functions", () => {
+  test("take what their arguments are", () => {
+    const mix = func("mix", [u32, u8], u32, ($, a, b) => $.return(a.add(b)));
+    expectTypeOf($.call(mix, queue, 1)).toEqualTypeOf<HostVal<"u32">>();
+    // @ts-expect-error a be32 is in the byte order of the wire: convert it with .toHost() before it meets a u32
+    $.call(mix, ip.saddr, 1);
+    // @ts-expect-error a u32 may not fit into a u8: convert one of them with .to(...) first
+    $.call(mix, queue, queue);
+    // @ts-expect-error Source has 1 element(s) but target requires 2.
+    $.call(mix, queue);
   });
 });
 
