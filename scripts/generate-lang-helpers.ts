@@ -6,7 +6,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { HelperParam, HelperResult, HelperShape } from "../src/lang/helper-shape.ts";
+import type { HelperParam, HelperResult, HelperShape } from "../src/lang/call/helper-shape.ts";
 import type { Helper } from "../src/uapi/helper.ts";
 import { helperProgTypes, helpers } from "../src/uapi/helpers.ts";
 import { readHelper, unknownFacts } from "./lang/read-helper.ts";
@@ -40,7 +40,7 @@ function renderShapes(shapes: readonly HelperShape[]): string {
     'import type { Helper } from "../../uapi/helper.ts";',
     'import type { HelperName } from "../../uapi/helpers.ts";',
     'import * as uapi from "../../uapi/helpers.ts";',
-    'import type { HelperParam, HelperResult, HelperShape, MemoryParam } from "../helper-shape.ts";',
+    'import type { HelperParam, HelperResult, HelperShape, MemoryParam } from "../call/helper-shape.ts";',
     'import type { HostKind } from "../kind.ts";',
     "",
     "const NONE: readonly never[] = [];",
@@ -133,7 +133,7 @@ function renderMethods(shapes: readonly HelperShape[]): string {
   return [
     "",
     'import type { BaseHelper, HelperProgType, HelpersByProgType } from "../../uapi/helpers.ts";',
-    `import type { ${used(["AddressArgument", "Callback", "MapOf", "NullablePointerArgument", "OptionalMemory", "PointerArgument"])} } from "../helper-shape.ts";`,
+    `import type { ${used(["AddressArgument", "Callback", "MapOf", "NullablePointerArgument", "OptionalMemory", "PointerArgument"])} } from "../call/helper-shape.ts";`,
     `import type { ${used(["Addressable", "HostVal", "Nullable", "Operand", "Pointer"])} } from "../value.ts";`,
     "",
     "/**",

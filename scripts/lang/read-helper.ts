@@ -1,4 +1,4 @@
-import type { HelperParam, HelperResult, HelperShape } from "../../src/lang/helper-shape.ts";
+import type { HelperParam, HelperResult, HelperShape } from "../../src/lang/call/helper-shape.ts";
 import type { HostKind, ScalarKind } from "../../src/lang/kind.ts";
 import type { Helper } from "../../src/uapi/helper.ts";
 import * as facts from "./helper-facts.ts";

@@ -4,32 +4,6 @@
  */
 
 export {
-  TC_ACT_OK,
-  TC_ACT_PIPE,
-  TC_ACT_REDIRECT,
-  TC_ACT_SHOT,
-  TC_ACT_STOLEN,
-  TC_ACT_UNSPEC,
-  type TcAction,
-  XDP_ABORTED,
-  XDP_DROP,
-  XDP_PASS,
-  XDP_REDIRECT,
-  XDP_TX,
-  type XdpAction,
-} from "./actions.ts";
-export {
-  rawTracepointContext,
-  skbContext,
-  skLookupContext,
-  sockAddrContext,
-  sockContext,
-  xdpContext,
-} from "./context.ts";
-export type { If } from "./control.ts";
-export { LangError } from "./error.ts";
-export type { KeyView } from "./for-each.ts";
-export {
   type ArgumentsIn,
   type ArgumentsOf,
   type Calls,
@@ -37,7 +11,7 @@ export {
   func,
   type LangFunction,
   type MustReturn,
-} from "./function.ts";
+} from "./call/function.ts";
 export {
   acquired,
   type Kfunc,
@@ -51,19 +25,46 @@ export {
   programContext,
   programMemory,
   released,
-} from "./kfunc.ts";
+} from "./call/kfunc.ts";
+export type { If } from "./control.ts";
+export { LangError } from "./error.ts";
 export type { HostKind, ScalarKind, SignedKind, UnsignedKind, WireKind } from "./kind.ts";
-export type { ForOptions, LoopForm, LoopOptions, WhileOptions } from "./loop.ts";
-export type { MapObjects } from "./map-objects.ts";
-export type { Atomic, KeyOf, MissingOptions, ValueOf, ValueView } from "./maps.ts";
-export type { OutputOptions, Outputs, PerfOutputOptions, RingOutputOptions } from "./output.ts";
-export type { Packet, PacketOptions } from "./packet.ts";
-export type { PacketLoad, PacketStore, SkbStore, SkbStoreOptions } from "./packet-copies.ts";
-export type { PacketMeta, XdpMeta } from "./packet-meta.ts";
-export type { PacketPull, RoomOptions, SkbMoves, XdpMoves } from "./packet-moves.ts";
-export type { PacketsOf, ReadPacket, TcPacket, XdpPacket } from "./packet-of.ts";
+export type { ForOptions, LoopForm, LoopOptions, WhileOptions } from "./loop/loop.ts";
+export type { KeyView } from "./map/for-each.ts";
+export type { Atomic, KeyOf, MissingOptions, ValueOf, ValueView } from "./map/maps.ts";
+export type { MapObjects } from "./map/objects.ts";
+export type { OutputOptions, Outputs, PerfOutputOptions, RingOutputOptions } from "./map/output.ts";
+export type { TimerScope, Timers } from "./map/timers.ts";
+export type { PacketLoad, PacketStore, SkbStore, SkbStoreOptions } from "./packet/copies.ts";
+export type { PacketMeta, XdpMeta } from "./packet/meta.ts";
+export type { PacketPull, RoomOptions, SkbMoves, XdpMoves } from "./packet/moves.ts";
+export type { Packet, PacketOptions } from "./packet/packet.ts";
+export type { PacketsOf, ReadPacket, TcPacket, XdpPacket } from "./packet/packet-of.ts";
 export type { Pointers, ViewOptions } from "./pointer.ts";
 export { type Hex, hex } from "./printk.ts";
+export {
+  TC_ACT_OK,
+  TC_ACT_PIPE,
+  TC_ACT_REDIRECT,
+  TC_ACT_SHOT,
+  TC_ACT_STOLEN,
+  TC_ACT_UNSPEC,
+  type TcAction,
+  XDP_ABORTED,
+  XDP_DROP,
+  XDP_PASS,
+  XDP_REDIRECT,
+  XDP_TX,
+  type XdpAction,
+} from "./program/actions.ts";
+export {
+  rawTracepointContext,
+  skbContext,
+  skLookupContext,
+  sockAddrContext,
+  sockContext,
+  xdpContext,
+} from "./program/context.ts";
 export {
   type CgroupSkbScope,
   type CgroupSockAddrScope,
@@ -82,7 +83,7 @@ export {
   tc,
   type XdpScope,
   xdp,
-} from "./program.ts";
+} from "./program/program.ts";
 export {
   type Arm64Registers,
   arm64Registers,
@@ -92,15 +93,13 @@ export {
   registers,
   type X64Registers,
   x64Registers,
-} from "./registers.ts";
-export type { Statements } from "./scope.ts";
-export type { ContextSocket, SocketsOf } from "./socket.ts";
+} from "./program/registers.ts";
 export {
   cgroupDeviceContext,
   skMsgContext,
   skReuseportContext,
   sockOpsContext,
-} from "./socket-context.ts";
+} from "./program/socket-context.ts";
 export {
   type CgroupDeviceScope,
   cgroupDevice,
@@ -112,8 +111,7 @@ export {
   skReuseport,
   skSkb,
   sockOps,
-} from "./socket-program.ts";
-export type { TimerScope, Timers } from "./timers.ts";
+} from "./program/sockets.ts";
 export {
   fentry,
   fexit,
@@ -124,7 +122,9 @@ export {
   type TracingScope,
   tpBtf,
   tracepoint,
-} from "./trace-program.ts";
+} from "./program/tracing.ts";
+export type { Statements } from "./scope.ts";
+export type { ContextSocket, SocketsOf } from "./socket.ts";
 export type {
   Body,
   Cond,

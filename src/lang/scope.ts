@@ -3,12 +3,11 @@ import type { Layout } from "../btf/layout/layout.ts";
 import { bpf_tail_call } from "../uapi/helpers.ts";
 import { type Case, type If, recordIf, recordSwitch } from "./control.ts";
 import { LangError } from "./error.ts";
-import { type CanGoThrough, type KeyView, recordForEach } from "./for-each.ts";
 import type { IrParam } from "./ir/ir.ts";
 import type { ScalarKind } from "./kind.ts";
-import { checkMax, type ForOptions, recordFor, type WhileOptions } from "./loop.ts";
-import { recordLeave } from "./loop-body.ts";
-import { createMapObjects, type MapObjects } from "./map-objects.ts";
+import { recordLeave } from "./loop/body.ts";
+import { checkMax, type ForOptions, recordFor, type WhileOptions } from "./loop/loop.ts";
+import { type CanGoThrough, type KeyView, recordForEach } from "./map/for-each.ts";
 import {
   type Atomic,
   type CanDelete,
@@ -25,7 +24,9 @@ import {
   recordUpdate,
   type ValueOf,
   type ValueView,
-} from "./maps.ts";
+} from "./map/maps.ts";
+import { createMapObjects, type MapObjects } from "./map/objects.ts";
+import { recordDone, recordReserve } from "./map/records.ts";
 import { createPointers, type Pointers, type ViewOptions } from "./pointer.ts";
 import { type Hex, recordPrintk } from "./printk.ts";
 import {
@@ -41,7 +42,6 @@ import {
   type Recorder,
   set,
 } from "./recorder.ts";
-import { recordDone, recordReserve } from "./records.ts";
 import { makeCond, makeVal, makeVar, operandValue, treeOf } from "./scalar.ts";
 import { type CanHoldText, recordCopyText } from "./text.ts";
 import {

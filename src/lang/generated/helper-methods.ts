@@ -8,7 +8,7 @@ import type {
   NullablePointerArgument,
   OptionalMemory,
   PointerArgument,
-} from "../helper-shape.ts";
+} from "../call/helper-shape.ts";
 import type { Addressable, HostVal, Nullable, Operand, Pointer } from "../value.ts";
 
 /**

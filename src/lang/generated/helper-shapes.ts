@@ -4,7 +4,7 @@ import type { MapTypeName } from "../../asm/map-def.ts";
 import type { Helper } from "../../uapi/helper.ts";
 import type { HelperName } from "../../uapi/helpers.ts";
 import * as uapi from "../../uapi/helpers.ts";
-import type { HelperParam, HelperResult, HelperShape, MemoryParam } from "../helper-shape.ts";
+import type { HelperParam, HelperResult, HelperShape, MemoryParam } from "../call/helper-shape.ts";
 import type { HostKind } from "../kind.ts";
 
 const NONE: readonly never[] = [];

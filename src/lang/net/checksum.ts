@@ -2,11 +2,11 @@ import { LITTLE_ENDIAN } from "../../base/host.ts";
 import { type ArrayLayout, array, bytes } from "../../btf/layout/array.ts";
 import { be16, be32, u8, u32, u64 } from "../../btf/layout/scalar.ts";
 import { type StructLayout, struct } from "../../btf/layout/struct.ts";
+import { callHelper } from "../call/helper-call.ts";
 import { LangError } from "../error.ts";
 import { helperShapes } from "../generated/helper-shapes.ts";
-import { callHelper } from "../helper-call.ts";
-import { checksumOfSum, minus, plus, type Sum, summand, sumOf, ZERO } from "../ones-complement.ts";
-import type { PacketInternals } from "../packet.ts";
+import { checksumOfSum, minus, plus, type Sum, summand, sumOf, ZERO } from "../packet/ones-complement.ts";
+import type { PacketInternals } from "../packet/packet.ts";
 import { here } from "../recorder.ts";
 import { makeVal, operandValue } from "../scalar.ts";
 import {

@@ -3,9 +3,9 @@ import type { Layout } from "../../btf/layout/layout.ts";
 import type { StructLayout } from "../../btf/layout/struct.ts";
 import { BPF_F_IPV6, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR } from "../../uapi/bpf.ts";
 import { binary } from "../arithmetic.ts";
+import { callHelper } from "../call/helper-call.ts";
 import { LangError } from "../error.ts";
 import { helperShapes } from "../generated/helper-shapes.ts";
-import { callHelper } from "../helper-call.ts";
 import type { IrValue } from "../ir/ir.ts";
 import {
   checksumOfSum,
@@ -17,8 +17,8 @@ import {
   summand,
   sumOf,
   ZERO,
-} from "../ones-complement.ts";
-import type { PacketInternals } from "../packet.ts";
+} from "../packet/ones-complement.ts";
+import type { PacketInternals } from "../packet/packet.ts";
 import {
   branch,
   checkRegion,

@@ -1,8 +1,8 @@
 // The sample in the structured language, side by side with ../tc-log-cpu.ts in instructions: the same options, lines and
 // verdicts. `up` loads the ones in instructions.
 import type { Program } from "../../asm/program.ts";
-import { TC_ACT_UNSPEC } from "../../lang/actions.ts";
-import { tc } from "../../lang/program.ts";
+import { TC_ACT_UNSPEC } from "../../lang/program/actions.ts";
+import { tc } from "../../lang/program/program.ts";
 import type { TcIngressOptions, TcLogOptions } from "../tc-log-cpu.ts";
 
 /** `tcIngress` in the structured language: prints `[TC ingress] cpu=N`, and passes the packet on or redirects it. */

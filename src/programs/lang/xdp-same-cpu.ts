@@ -1,8 +1,8 @@
 // The sample in the structured language, side by side with ../xdp-same-cpu.ts in instructions: the same options, lines,
 // verdicts and maps. `up` loads the ones in instructions.
 import type { Program } from "../../asm/program.ts";
-import { XDP_ABORTED, XDP_PASS } from "../../lang/actions.ts";
-import { xdp } from "../../lang/program.ts";
+import { XDP_ABORTED, XDP_PASS } from "../../lang/program/actions.ts";
+import { xdp } from "../../lang/program/program.ts";
 import { BPF_F_XDP_HAS_FRAGS } from "../../uapi/bpf.ts";
 import type { CpuMapDef } from "../cpu-map.ts";
 import type { XdpSameCpuOptions } from "../xdp-same-cpu.ts";

@@ -10,8 +10,8 @@ import { r0, r1, r2, r3, r4, r5, r6, r7, r10, type WritableRegister } from "../.
 import { bytes, u32 } from "../../../src/btf/layout/index.ts";
 import { BpfMap } from "../../../src/kernel/map.ts";
 import { BpfProgram } from "../../../src/kernel/program.ts";
+import type { HelperShape, MemoryParam } from "../../../src/lang/call/helper-shape.ts";
 import { helperShapes } from "../../../src/lang/generated/helper-shapes.ts";
-import type { HelperShape, MemoryParam } from "../../../src/lang/helper-shape.ts";
 import { BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG } from "../../../src/uapi/bpf.ts";
 import { baseHelperIds, type HelperProgType, helperProgTypes } from "../../../src/uapi/helpers.ts";
 import { describeKernel } from "../../support/privileges.ts";

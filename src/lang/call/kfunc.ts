@@ -1,10 +1,10 @@
-import type { Misuse } from "../asm/misuse.ts";
-import type { Layout } from "../btf/layout/layout.ts";
-import { unary } from "./arithmetic.ts";
-import { LangError } from "./error.ts";
-import type { IrCall, IrValue, MemoryClass } from "./ir/ir.ts";
-import { type HostKind, KINDS } from "./kind.ts";
-import { checkPointer, isPointer } from "./pointer.ts";
+import type { Misuse } from "../../asm/misuse.ts";
+import type { Layout } from "../../btf/layout/layout.ts";
+import { unary } from "../arithmetic.ts";
+import { LangError } from "../error.ts";
+import type { IrCall, IrValue, MemoryClass } from "../ir/ir.ts";
+import { type HostKind, KINDS } from "../kind.ts";
+import { checkPointer, isPointer } from "../pointer.ts";
 import {
   checkRegion,
   constant,
@@ -14,10 +14,10 @@ import {
   type OpenRecord,
   packetMoved,
   type Recorder,
-} from "./recorder.ts";
-import { checkOwnReference, closeReference, openReference } from "./references.ts";
-import { isForeign } from "./region.ts";
-import { describe, makeVal, operandValue } from "./scalar.ts";
+} from "../recorder.ts";
+import { checkOwnReference, closeReference, openReference } from "../references.ts";
+import { isForeign } from "../region.ts";
+import { describe, makeVal, operandValue } from "../scalar.ts";
 import {
   type Addressable,
   type HostVal,
@@ -27,8 +27,8 @@ import {
   type Pointer,
   type PointerInternals,
   type Scalar,
-} from "./value.ts";
-import { addressOf, pointerTo } from "./view.ts";
+} from "../value.ts";
+import { addressOf, pointerTo } from "../view.ts";
 
 // Functions of the kernel that programs may call beside helpers. Their numbers, and whether they are there at all, are the
 // running kernel's: the loader finds them by name in its BTF. What they take and give is declared here, for the types of

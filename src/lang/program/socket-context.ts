@@ -1,6 +1,6 @@
-import { type ArrayLayout, array } from "../btf/layout/array.ts";
-import { be16, be32, u16, u32, u64 } from "../btf/layout/scalar.ts";
-import { type StructLayout, struct } from "../btf/layout/struct.ts";
+import { type ArrayLayout, array } from "../../btf/layout/array.ts";
+import { be16, be32, u16, u32, u64 } from "../../btf/layout/scalar.ts";
+import { type StructLayout, struct } from "../../btf/layout/struct.ts";
 
 // The contexts of programs at sockets (include/uapi/linux/bpf.h), with the byte order of each field. Pointers are left out.
 

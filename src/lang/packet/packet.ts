@@ -1,9 +1,9 @@
-import type { Layout } from "../btf/layout/layout.ts";
-import { binary } from "./arithmetic.ts";
-import type { PacketPointers } from "./context.ts";
-import { LangError } from "./error.ts";
-import type { IrBlock, IrParam, IrValue, IrVar, PointerKind } from "./ir/ir.ts";
-import type { HostKind } from "./kind.ts";
+import type { Layout } from "../../btf/layout/layout.ts";
+import { binary } from "../arithmetic.ts";
+import { LangError } from "../error.ts";
+import type { IrBlock, IrParam, IrValue, IrVar, PointerKind } from "../ir/ir.ts";
+import type { HostKind } from "../kind.ts";
+import type { PacketPointers } from "../program/context.ts";
 import {
   addToPointer,
   constant,
@@ -15,12 +15,12 @@ import {
   type Recorder,
   type Scope,
   set,
-} from "./recorder.ts";
-import type { Region } from "./region.ts";
-import { isScalar, makeVal, operandValue } from "./scalar.ts";
-import { type HostVal, internals, type OrElse } from "./value.ts";
-import { guard, makeView } from "./view.ts";
-import type { View } from "./view-types.ts";
+} from "../recorder.ts";
+import type { Region } from "../region.ts";
+import { isScalar, makeVal, operandValue } from "../scalar.ts";
+import { type HostVal, internals, type OrElse } from "../value.ts";
+import { guard, makeView } from "../view.ts";
+import type { View } from "../view-types.ts";
 
 /** What happens where the packet is too short. */
 export type PacketOptions = OrElse;

@@ -1,9 +1,9 @@
-import type { Members } from "../btf/layout/member.ts";
-import type { Placed } from "../btf/layout/place.ts";
-import { u64 } from "../btf/layout/scalar.ts";
-import { type StructLayout, structAt } from "../btf/layout/struct.ts";
-import { LangError } from "./error.ts";
-import { here } from "./recorder.ts";
+import type { Members } from "../../btf/layout/member.ts";
+import type { Placed } from "../../btf/layout/place.ts";
+import { u64 } from "../../btf/layout/scalar.ts";
+import { type StructLayout, structAt } from "../../btf/layout/struct.ts";
+import { LangError } from "../error.ts";
+import { here } from "../recorder.ts";
 
 // What programs at functions are given, `struct pt_regs`, is another one on each architecture. What every one of them has is
 // named here by what it is for; the registers of one architecture are there under their own names beside it.

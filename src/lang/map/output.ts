@@ -1,16 +1,16 @@
-import type { MapDef } from "../asm/map-def.ts";
-import type { Misuse } from "../asm/misuse.ts";
-import type { ProgTypeName } from "../asm/program.ts";
-import { BPF_F_CURRENT_CPU } from "../uapi/bpf.ts";
-import { LangError } from "./error.ts";
-import { helperShapes } from "./generated/helper-shapes.ts";
-import { callHelper, mayCall } from "./helper-call.ts";
-import type { IrValue } from "./ir/ir.ts";
-import { checkOptions } from "./pointer.ts";
-import { here, type Recorder } from "./recorder.ts";
-import { describe, isScalar } from "./scalar.ts";
-import type { Addressable, HostVal } from "./value.ts";
-import { addressOf } from "./view.ts";
+import type { MapDef } from "../../asm/map-def.ts";
+import type { Misuse } from "../../asm/misuse.ts";
+import type { ProgTypeName } from "../../asm/program.ts";
+import { BPF_F_CURRENT_CPU } from "../../uapi/bpf.ts";
+import { callHelper, mayCall } from "../call/helper-call.ts";
+import { LangError } from "../error.ts";
+import { helperShapes } from "../generated/helper-shapes.ts";
+import type { IrValue } from "../ir/ir.ts";
+import { checkOptions } from "../pointer.ts";
+import { here, type Recorder } from "../recorder.ts";
+import { describe, isScalar } from "../scalar.ts";
+import type { Addressable, HostVal } from "../value.ts";
+import { addressOf } from "../view.ts";
 
 /** Options of `$.output`, by the map's type. */
 export type OutputOptions<Type extends string = string> = Type extends "ringbuf"

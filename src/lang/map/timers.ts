@@ -1,21 +1,21 @@
-import type { MapDef } from "../asm/map-def.ts";
-import type { Misuse } from "../asm/misuse.ts";
-import type { ProgTypeName } from "../asm/program.ts";
-import { bpf_timer_set_callback } from "../uapi/helpers.ts";
-import { operands } from "./compile/operands.ts";
-import { LangError } from "./error.ts";
+import type { MapDef } from "../../asm/map-def.ts";
+import type { Misuse } from "../../asm/misuse.ts";
+import type { ProgTypeName } from "../../asm/program.ts";
+import { bpf_timer_set_callback } from "../../uapi/helpers.ts";
+import { operands } from "../compile/operands.ts";
+import { LangError } from "../error.ts";
+import type { HelperMethods } from "../generated/helper-methods.ts";
+import type { IrFunction, IrParam, PointerKind } from "../ir/ir.ts";
+import { recordReturn } from "../loop/body.ts";
+import { reaches } from "../loop/loop.ts";
+import { constant, createRecorder, emit, here, type Recorder } from "../recorder.ts";
+import { describe, makeVal } from "../scalar.ts";
+import type { Statements } from "../scope.ts";
+import { type Exit, type HostVal, internals } from "../value.ts";
+import { isView, makeView, pointerTo } from "../view.ts";
+import type { AnyView } from "../view-types.ts";
 import type { KeyView } from "./for-each.ts";
-import type { HelperMethods } from "./generated/helper-methods.ts";
-import type { IrFunction, IrParam, PointerKind } from "./ir/ir.ts";
-import { reaches } from "./loop.ts";
-import { recordReturn } from "./loop-body.ts";
 import { keyRegion, layoutOf, mapRegion, type ValueView } from "./maps.ts";
-import { constant, createRecorder, emit, here, type Recorder } from "./recorder.ts";
-import { describe, makeVal } from "./scalar.ts";
-import type { Statements } from "./scope.ts";
-import { type Exit, type HostVal, internals } from "./value.ts";
-import { isView, makeView, pointerTo } from "./view.ts";
-import type { AnyView } from "./view-types.ts";
 
 /** What a timer's function is given: statements and helpers, but no context. */
 export type TimerScope = Statements &

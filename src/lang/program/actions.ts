@@ -1,4 +1,4 @@
-import * as uapi from "../uapi/bpf.ts";
+import * as uapi from "../../uapi/bpf.ts";
 
 declare const verdict: unique symbol;
 

@@ -1,11 +1,11 @@
-import type { Layout } from "../btf/layout/layout.ts";
-import { LangError } from "./error.ts";
-import { here, type OpenRecord, type Recorder } from "./recorder.ts";
-import { checkOwnReference, closeReference, openReference } from "./references.ts";
-import type { Region } from "./region.ts";
-import { describe } from "./scalar.ts";
-import { internals } from "./value.ts";
-import { isView } from "./view.ts";
+import type { Layout } from "../../btf/layout/layout.ts";
+import { LangError } from "../error.ts";
+import { here, type OpenRecord, type Recorder } from "../recorder.ts";
+import { checkOwnReference, closeReference, openReference } from "../references.ts";
+import type { Region } from "../region.ts";
+import { describe } from "../scalar.ts";
+import { internals } from "../value.ts";
+import { isView } from "../view.ts";
 
 // A spin lock is held from bpf_spin_lock to bpf_spin_unlock, on each path. Like a record, it is what must be given back.
 

@@ -1,6 +1,6 @@
-import { successors } from "./compile/cfg.ts";
-import { endOperands, operands } from "./compile/operands.ts";
-import type { IrBlock, IrNode, IrValue, IrVar } from "./ir/ir.ts";
+import { successors } from "../compile/cfg.ts";
+import { endOperands, operands } from "../compile/operands.ts";
+import type { IrBlock, IrNode, IrValue, IrVar } from "../ir/ir.ts";
 
 /** What a turn of a loop costs the verifier, where it follows the loop turn by turn. */
 export interface LoopCost {

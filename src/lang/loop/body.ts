@@ -1,5 +1,5 @@
-import { LangError } from "./error.ts";
-import type { IrBlock, IrValue } from "./ir/ir.ts";
+import { LangError } from "../error.ts";
+import type { IrBlock, IrValue } from "../ir/ir.ts";
 import {
   checkRecords,
   end,
@@ -11,8 +11,8 @@ import {
   type PathState,
   pathState,
   type Recorder,
-} from "./recorder.ts";
-import type { Exit } from "./value.ts";
+} from "../recorder.ts";
+import type { Exit } from "../value.ts";
 
 /** Where the ways of a loop lead. */
 export interface LoopBlocks {

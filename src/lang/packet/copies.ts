@@ -1,11 +1,11 @@
-import type { Layout } from "../btf/layout/layout.ts";
-import { LangError } from "./error.ts";
-import type { IrParam } from "./ir/ir.ts";
-import { callOrElse } from "./packet-moves.ts";
-import { here, type Recorder } from "./recorder.ts";
-import type { Addressable, Operand, OrElse } from "./value.ts";
-import { addressOf, makeView, stackRegion } from "./view.ts";
-import type { View } from "./view-types.ts";
+import type { Layout } from "../../btf/layout/layout.ts";
+import { LangError } from "../error.ts";
+import type { IrParam } from "../ir/ir.ts";
+import { here, type Recorder } from "../recorder.ts";
+import type { Addressable, Operand, OrElse } from "../value.ts";
+import { addressOf, makeView, stackRegion } from "../view.ts";
+import type { View } from "../view-types.ts";
+import { callOrElse } from "./moves.ts";
 
 /** How a program reads bytes of a packet wherever they are. */
 export interface PacketLoad {

@@ -1,14 +1,14 @@
-import type { MapDef } from "../asm/map-def.ts";
-import type { Layout } from "../btf/layout/layout.ts";
-import { bpf_ringbuf_discard, bpf_ringbuf_reserve, bpf_ringbuf_submit } from "../uapi/helpers.ts";
-import { LangError } from "./error.ts";
-import type { IrValue } from "./ir/ir.ts";
+import type { MapDef } from "../../asm/map-def.ts";
+import type { Layout } from "../../btf/layout/layout.ts";
+import { bpf_ringbuf_discard, bpf_ringbuf_reserve, bpf_ringbuf_submit } from "../../uapi/helpers.ts";
+import { LangError } from "../error.ts";
+import type { IrValue } from "../ir/ir.ts";
+import { constant, emit, here, type Recorder } from "../recorder.ts";
+import { checkOwnReference, closeReference, openReference, RECORD } from "../references.ts";
+import type { Region } from "../region.ts";
+import type { OrElse } from "../value.ts";
+import { addressOf, guard, makeView } from "../view.ts";
 import { mapPointer } from "./maps.ts";
-import { constant, emit, here, type Recorder } from "./recorder.ts";
-import { checkOwnReference, closeReference, openReference, RECORD } from "./references.ts";
-import type { Region } from "./region.ts";
-import type { OrElse } from "./value.ts";
-import { addressOf, guard, makeView } from "./view.ts";
 
 /** Records that room for a record is taken in a ring buffer; leaves the path where it is full. */
 export function recordReserve(

@@ -1,14 +1,14 @@
-import type { Layout } from "../btf/layout/layout.ts";
-import type { PacketPointers } from "./context.ts";
-import { LangError } from "./error.ts";
-import type { IrParam } from "./ir/ir.ts";
+import type { Layout } from "../../btf/layout/layout.ts";
+import { LangError } from "../error.ts";
+import type { IrParam } from "../ir/ir.ts";
+import type { PacketPointers } from "../program/context.ts";
+import { addToPointer, constant, currentBlock, emit, here, type Recorder } from "../recorder.ts";
+import type { Region } from "../region.ts";
+import { internals, type OrElse } from "../value.ts";
+import { guard, makeView } from "../view.ts";
+import type { View } from "../view-types.ts";
+import { callOrElse } from "./moves.ts";
 import type { Packet } from "./packet.ts";
-import { callOrElse } from "./packet-moves.ts";
-import { addToPointer, constant, currentBlock, emit, here, type Recorder } from "./recorder.ts";
-import type { Region } from "./region.ts";
-import { internals, type OrElse } from "./value.ts";
-import { guard, makeView } from "./view.ts";
-import type { View } from "./view-types.ts";
 
 // An XDP program can put bytes of its own in front of a packet, which programs of TC on the same interface find there:
 //

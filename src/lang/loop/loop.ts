@@ -1,6 +1,8 @@
-import { LangError } from "./error.ts";
-import type { IrValue } from "./ir/ir.ts";
-import { type LoopCost, type Measured, measureLoop } from "./loop-cost.ts";
+import { LangError } from "../error.ts";
+import type { IrValue } from "../ir/ir.ts";
+import { constant, here, type Recorder } from "../recorder.ts";
+import { operandValue } from "../scalar.ts";
+import { type LoopCost, type Measured, measureLoop } from "./cost.ts";
 import {
   makeCounted,
   makeFunctionLoop,
@@ -9,9 +11,7 @@ import {
   recordUnrolled,
   type Turn,
   type Turns,
-} from "./loop-forms.ts";
-import { constant, here, type Recorder } from "./recorder.ts";
-import { operandValue } from "./scalar.ts";
+} from "./forms.ts";
 
 /** How a loop is made. */
 export type LoopForm = "unroll" | "loop" | "iterator" | "bpf_loop";

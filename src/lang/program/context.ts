@@ -1,7 +1,7 @@
-import type { ProgTypeName } from "../asm/program.ts";
-import { type ArrayLayout, array } from "../btf/layout/array.ts";
-import { be16, be32, s32, u8, u16, u32, u64 } from "../btf/layout/scalar.ts";
-import { type StructLayout, struct } from "../btf/layout/struct.ts";
+import type { ProgTypeName } from "../../asm/program.ts";
+import { type ArrayLayout, array } from "../../btf/layout/array.ts";
+import { be16, be32, s32, u8, u16, u32, u64 } from "../../btf/layout/scalar.ts";
+import { type StructLayout, struct } from "../../btf/layout/struct.ts";
 
 // The contexts as programs see them (include/uapi/linux/bpf.h), with the byte order of each field. Pointers to packets are
 // left out: $.packet is there for them. Fields that the kernel keeps in network byte order in the low half of a __u32 are

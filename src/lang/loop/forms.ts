@@ -1,10 +1,8 @@
-import type { Helper } from "../uapi/helper.ts";
-import { bpf_loop } from "../uapi/helpers.ts";
-import { compare } from "./arithmetic.ts";
-import { effectsOf } from "./ir/effects.ts";
-import type { IrBlock, IrCall, IrNode, IrParam, IrSlot, IrValue, IrVar } from "./ir/ir.ts";
-import { checkEpoch, leaveLoop, loopBody, recordReturn } from "./loop-body.ts";
-import { outline } from "./outline.ts";
+import type { Helper } from "../../uapi/helper.ts";
+import { bpf_loop } from "../../uapi/helpers.ts";
+import { compare } from "../arithmetic.ts";
+import { effectsOf } from "../ir/effects.ts";
+import type { IrBlock, IrCall, IrNode, IrParam, IrSlot, IrValue, IrVar } from "../ir/ir.ts";
 import {
   branch,
   constant,
@@ -23,9 +21,11 @@ import {
   type Recorder,
   restore,
   set,
-} from "./recorder.ts";
-import { makeVal } from "./scalar.ts";
-import type { HostVal } from "./value.ts";
+} from "../recorder.ts";
+import { makeVal } from "../scalar.ts";
+import type { HostVal } from "../value.ts";
+import { checkEpoch, leaveLoop, loopBody, recordReturn } from "./body.ts";
+import { outline } from "./outline.ts";
 
 /** What a loop does in each turn. */
 export type Turn = (index: HostVal<"u32">) => unknown;

@@ -1,6 +1,6 @@
-import type { Program } from "../asm/program.ts";
-import type { Layout } from "../btf/layout/layout.ts";
-import type { StructLayout } from "../btf/layout/struct.ts";
+import type { Program } from "../../asm/program.ts";
+import type { Layout } from "../../btf/layout/layout.ts";
+import type { StructLayout } from "../../btf/layout/struct.ts";
 import { rawTracepointContext } from "./context.ts";
 import { build, type LangOptions, type MustExit, type ScopeOf } from "./program.ts";
 

@@ -1,14 +1,14 @@
-import { s32 } from "../btf/layout/scalar.ts";
-import { BPF_ADJ_ROOM_MAC, BPF_ADJ_ROOM_NET } from "../uapi/bpf.ts";
-import type { HelperName } from "../uapi/helpers.ts";
-import { LangError } from "./error.ts";
-import { helperShapes } from "./generated/helper-shapes.ts";
-import { callHelper } from "./helper-call.ts";
-import type { IrParam } from "./ir/ir.ts";
-import { constant, here, type Recorder } from "./recorder.ts";
-import { isScalar } from "./scalar.ts";
-import { type HostVal, internals, type Operand, type OrElse } from "./value.ts";
-import { guard } from "./view.ts";
+import { s32 } from "../../btf/layout/scalar.ts";
+import { BPF_ADJ_ROOM_MAC, BPF_ADJ_ROOM_NET } from "../../uapi/bpf.ts";
+import type { HelperName } from "../../uapi/helpers.ts";
+import { callHelper } from "../call/helper-call.ts";
+import { LangError } from "../error.ts";
+import { helperShapes } from "../generated/helper-shapes.ts";
+import type { IrParam } from "../ir/ir.ts";
+import { constant, here, type Recorder } from "../recorder.ts";
+import { isScalar } from "../scalar.ts";
+import { type HostVal, internals, type Operand, type OrElse } from "../value.ts";
+import { guard } from "../view.ts";
 
 // What changes a packet's size. After each of these the kernel has forgotten what was checked: views that were taken before
 // do not build any more, on the way of `else` neither, and $.packet is at the packet's first byte.

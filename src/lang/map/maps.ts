@@ -1,16 +1,16 @@
-import { type LddwSource, mapFd, mapValue } from "../asm/load-store.ts";
-import type { MapDef } from "../asm/map-def.ts";
-import type { Misuse } from "../asm/misuse.ts";
-import type { Layout } from "../btf/layout/layout.ts";
-import { BPF_F_RDONLY_PROG } from "../uapi/bpf.ts";
-import type { Helper } from "../uapi/helper.ts";
-import { bpf_map_delete_elem, bpf_map_lookup_elem, bpf_map_update_elem } from "../uapi/helpers.ts";
-import { LangError } from "./error.ts";
-import type { AtomicOp, IrCall, IrValue, MemoryClass } from "./ir/ir.ts";
-import { type A, aKind, KINDS } from "./kind.ts";
-import { checkRegion, checkWritable, constant, emit, here, type Recorder, type Scope } from "./recorder.ts";
-import { isForeign, type Region } from "./region.ts";
-import { describe, isScalar, makeVal, operandValue } from "./scalar.ts";
+import { type LddwSource, mapFd, mapValue } from "../../asm/load-store.ts";
+import type { MapDef } from "../../asm/map-def.ts";
+import type { Misuse } from "../../asm/misuse.ts";
+import type { Layout } from "../../btf/layout/layout.ts";
+import { BPF_F_RDONLY_PROG } from "../../uapi/bpf.ts";
+import type { Helper } from "../../uapi/helper.ts";
+import { bpf_map_delete_elem, bpf_map_lookup_elem, bpf_map_update_elem } from "../../uapi/helpers.ts";
+import { LangError } from "../error.ts";
+import type { AtomicOp, IrCall, IrValue, MemoryClass } from "../ir/ir.ts";
+import { type A, aKind, KINDS } from "../kind.ts";
+import { checkRegion, checkWritable, constant, emit, here, type Recorder, type Scope } from "../recorder.ts";
+import { isForeign, type Region } from "../region.ts";
+import { describe, isScalar, makeVal, operandValue } from "../scalar.ts";
 import {
   type HostVal,
   internals,
@@ -19,9 +19,9 @@ import {
   type OrElse,
   type Val,
   type where,
-} from "./value.ts";
-import { addressOf, guard, isView, makeStackView, makeView, pointerTo } from "./view.ts";
-import type { Init, View } from "./view-types.ts";
+} from "../value.ts";
+import { addressOf, guard, isView, makeStackView, makeView, pointerTo } from "../view.ts";
+import type { Init, View } from "../view-types.ts";
 
 /** The map types that `bpf_map_lookup_elem` finds values in. */
 export type LookupType =

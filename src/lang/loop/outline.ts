@@ -1,4 +1,4 @@
-import { endOperands, mapEndOperands, mapOperands, operands } from "./compile/operands.ts";
+import { endOperands, mapEndOperands, mapOperands, operands } from "../compile/operands.ts";
 import type {
   IrBlock,
   IrFrame,
@@ -10,8 +10,8 @@ import type {
   IrStore,
   IrValue,
   IrVar,
-} from "./ir/ir.ts";
-import { constant, frame } from "./recorder.ts";
+} from "../ir/ir.ts";
+import { constant, frame } from "../recorder.ts";
 
 /**
  * A part of a function that was recorded in it and becomes a function of its own (closure conversion): what it uses from

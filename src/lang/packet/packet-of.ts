@@ -1,17 +1,11 @@
-import type { ProgTypeName } from "../asm/program.ts";
-import { PACKET_POINTERS, type PacketPointers } from "./context.ts";
-import type { IrParam } from "./ir/ir.ts";
+import type { ProgTypeName } from "../../asm/program.ts";
+import type { IrParam } from "../ir/ir.ts";
+import { PACKET_POINTERS, type PacketPointers } from "../program/context.ts";
+import type { Recorder } from "../recorder.ts";
+import { createLoad, createStore, type PacketLoad, type PacketStore, type SkbStore } from "./copies.ts";
+import { createMeta, type PacketMeta, type XdpMeta } from "./meta.ts";
+import { createSkbMoves, createXdpMoves, type SkbMoves, type XdpMoves } from "./moves.ts";
 import { createPacket, type Packet } from "./packet.ts";
-import {
-  createLoad,
-  createStore,
-  type PacketLoad,
-  type PacketStore,
-  type SkbStore,
-} from "./packet-copies.ts";
-import { createMeta, type PacketMeta, type XdpMeta } from "./packet-meta.ts";
-import { createSkbMoves, createXdpMoves, type SkbMoves, type XdpMoves } from "./packet-moves.ts";
-import type { Recorder } from "./recorder.ts";
 
 /** The packet of an XDP program. */
 export interface XdpPacket extends Packet, PacketLoad, PacketStore, XdpMoves, XdpMeta {}

@@ -1,16 +1,16 @@
-import type { MapDef } from "../asm/map-def.ts";
-import type { Field } from "../btf/layout/field.ts";
-import { bpf_kptr_xchg, bpf_map_lookup_elem } from "../uapi/helpers.ts";
-import { LangError } from "./error.ts";
-import type { IrValue } from "./ir/ir.ts";
+import type { MapDef } from "../../asm/map-def.ts";
+import type { Field } from "../../btf/layout/field.ts";
+import { bpf_kptr_xchg, bpf_map_lookup_elem } from "../../uapi/helpers.ts";
+import { LangError } from "../error.ts";
+import type { IrValue } from "../ir/ir.ts";
+import { checkPointer, isPointer } from "../pointer.ts";
+import { checkWritable, constant, emit, here, type OpenRecord, type Recorder } from "../recorder.ts";
+import { checkOwnReference, closeReference, openReference, SOCKET } from "../references.ts";
+import { describe } from "../scalar.ts";
+import { internals, type Nullable, type Pointer } from "../value.ts";
+import { isView, pointerTo } from "../view.ts";
+import type { AnyView } from "../view-types.ts";
 import { type KeyOf, recordObjectLookup } from "./maps.ts";
-import { checkPointer, isPointer } from "./pointer.ts";
-import { checkWritable, constant, emit, here, type OpenRecord, type Recorder } from "./recorder.ts";
-import { checkOwnReference, closeReference, openReference, SOCKET } from "./references.ts";
-import { describe } from "./scalar.ts";
-import { internals, type Nullable, type Pointer } from "./value.ts";
-import { isView, pointerTo } from "./view.ts";
-import type { AnyView } from "./view-types.ts";
 
 /** Statements for objects of the kernel that maps hold. */
 export interface MapObjects {

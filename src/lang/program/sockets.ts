@@ -1,4 +1,4 @@
-import type { Program } from "../asm/program.ts";
+import type { Program } from "../../asm/program.ts";
 import { skbContext } from "./context.ts";
 import { build, type LangOptions, type MustExit, type ScopeOf } from "./program.ts";
 import { cgroupDeviceContext, skMsgContext, skReuseportContext, sockOpsContext } from "./socket-context.ts";

@@ -1,17 +1,17 @@
-import type { MapDef } from "../asm/map-def.ts";
-import type { Misuse } from "../asm/misuse.ts";
-import type { Layout } from "../btf/layout/layout.ts";
-import { bpf_for_each_map_elem } from "../uapi/helpers.ts";
-import { LangError } from "./error.ts";
-import type { IrParam, PointerKind } from "./ir/ir.ts";
-import { reaches } from "./loop.ts";
-import { callBody, recordTurns } from "./loop-forms.ts";
+import type { MapDef } from "../../asm/map-def.ts";
+import type { Misuse } from "../../asm/misuse.ts";
+import type { Layout } from "../../btf/layout/layout.ts";
+import { bpf_for_each_map_elem } from "../../uapi/helpers.ts";
+import { LangError } from "../error.ts";
+import type { IrParam, PointerKind } from "../ir/ir.ts";
+import { callBody, recordTurns } from "../loop/forms.ts";
+import { reaches } from "../loop/loop.ts";
+import { constant, here, type Recorder } from "../recorder.ts";
+import { describe, makeVal } from "../scalar.ts";
+import type { HostVal } from "../value.ts";
+import { makeView } from "../view.ts";
+import type { View } from "../view-types.ts";
 import { keyRegion, layoutOf, mapPointer, mapRegion } from "./maps.ts";
-import { constant, here, type Recorder } from "./recorder.ts";
-import { describe, makeVal } from "./scalar.ts";
-import type { HostVal } from "./value.ts";
-import { makeView } from "./view.ts";
-import type { View } from "./view-types.ts";
 
 /** The map types that `bpf_for_each_map_elem` goes through. */
 type ForEachType = "hash" | "array" | "percpu_hash" | "percpu_array" | "lru_hash" | "lru_percpu_hash";

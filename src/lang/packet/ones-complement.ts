@@ -1,9 +1,9 @@
-import { LITTLE_ENDIAN } from "../base/host.ts";
-import { binary, unary } from "./arithmetic.ts";
-import type { IrValue } from "./ir/ir.ts";
-import { constant, load, type Recorder } from "./recorder.ts";
-import type { Region } from "./region.ts";
-import { chunkSize } from "./view.ts";
+import { LITTLE_ENDIAN } from "../../base/host.ts";
+import { binary, unary } from "../arithmetic.ts";
+import type { IrValue } from "../ir/ir.ts";
+import { constant, load, type Recorder } from "../recorder.ts";
+import type { Region } from "../region.ts";
+import { chunkSize } from "../view.ts";
 
 // The arithmetic of the Internet checksum (RFC 1071): 16-bit words, added up modulo 0xffff. Words are taken as they lie in
 // memory. That is right on every machine: the sum of swapped words is the swapped sum. Since 0x10000 is 1 modulo 0xffff, words

@@ -1,17 +1,16 @@
-import type { MapDef } from "../asm/map-def.ts";
-import type { ProgTypeName } from "../asm/program.ts";
-import type { Layout } from "../btf/layout/layout.ts";
-import type { Helper } from "../uapi/helper.ts";
-import { baseHelperIds, type HelperName, type HelperProgType, helperProgTypes } from "../uapi/helpers.ts";
-import { unary } from "./arithmetic.ts";
-import { LangError } from "./error.ts";
-import type { HelperMethods, HelperMethodsOf } from "./generated/helper-methods.ts";
-import { helperShapes } from "./generated/helper-shapes.ts";
-import type { HelperParam, HelperShape, MemoryParam } from "./helper-shape.ts";
-import type { IrCall, IrValue, MemoryClass } from "./ir/ir.ts";
-import { checkLock, releaseLock, takeLock } from "./locks.ts";
-import { mapPointer } from "./maps.ts";
-import { checkPointer, isPointer } from "./pointer.ts";
+import type { MapDef } from "../../asm/map-def.ts";
+import type { ProgTypeName } from "../../asm/program.ts";
+import type { Layout } from "../../btf/layout/layout.ts";
+import type { Helper } from "../../uapi/helper.ts";
+import { baseHelperIds, type HelperName, type HelperProgType, helperProgTypes } from "../../uapi/helpers.ts";
+import { unary } from "../arithmetic.ts";
+import { LangError } from "../error.ts";
+import type { HelperMethods, HelperMethodsOf } from "../generated/helper-methods.ts";
+import { helperShapes } from "../generated/helper-shapes.ts";
+import type { IrCall, IrValue, MemoryClass } from "../ir/ir.ts";
+import { checkLock, releaseLock, takeLock } from "../map/locks.ts";
+import { mapPointer } from "../map/maps.ts";
+import { checkPointer, isPointer } from "../pointer.ts";
 import {
   checkRegion,
   constant,
@@ -21,12 +20,13 @@ import {
   type OpenRecord,
   packetMoved,
   type Recorder,
-} from "./recorder.ts";
-import { ACQUIRES, checkOwnReference, closeReference, openReference, RELEASES } from "./references.ts";
-import { isForeign } from "./region.ts";
-import { describe, makeVal, operandValue } from "./scalar.ts";
-import { type FunctionInternals, internals, type PointerInternals } from "./value.ts";
-import { addressOf, pointerTo } from "./view.ts";
+} from "../recorder.ts";
+import { ACQUIRES, checkOwnReference, closeReference, openReference, RELEASES } from "../references.ts";
+import { isForeign } from "../region.ts";
+import { describe, makeVal, operandValue } from "../scalar.ts";
+import { type FunctionInternals, internals, type PointerInternals } from "../value.ts";
+import { addressOf, pointerTo } from "../view.ts";
+import type { HelperParam, HelperShape, MemoryParam } from "./helper-shape.ts";
 
 /**
  * The methods of a builder that call helpers: those that programs of the type may call.

@@ -1,10 +1,28 @@
-import { checkObjectName } from "../asm/map-def.ts";
-import type { Misuse } from "../asm/misuse.ts";
-import type { AttachTypeName, Program, ProgramOptions, ProgTypeName } from "../asm/program.ts";
-import type { Layout } from "../btf/layout/layout.ts";
-import { type HelperProgType, helperProgTypes } from "../uapi/helpers.ts";
+import { checkObjectName } from "../../asm/map-def.ts";
+import type { Misuse } from "../../asm/misuse.ts";
+import type { AttachTypeName, Program, ProgramOptions, ProgTypeName } from "../../asm/program.ts";
+import type { Layout } from "../../btf/layout/layout.ts";
+import { type HelperProgType, helperProgTypes } from "../../uapi/helpers.ts";
+import { type Calls, createCalls, functionScope } from "../call/function.ts";
+import { helperMethods } from "../call/helper-call.ts";
+import { createKfuncs, type Kfuncs } from "../call/kfunc.ts";
+import { compile } from "../compile/compile.ts";
+import { LangError } from "../error.ts";
+import type { HelperMethodsOf } from "../generated/helper-methods.ts";
+import type { IrFunction, IrParam, IrValue } from "../ir/ir.ts";
+import { recordReturn } from "../loop/body.ts";
+import { createOutputs, type Outputs } from "../map/output.ts";
+import { createTimers, type Timers } from "../map/timers.ts";
+import { createPacketOf, type PacketsOf } from "../packet/packet-of.ts";
+import { createRecorder, here, type Recorder, type Target } from "../recorder.ts";
+import type { Region } from "../region.ts";
+import { isScalar, operandValue } from "../scalar.ts";
+import { createStatements, type Statements } from "../scope.ts";
+import { type ContextSocket, createSocket, type SocketsOf } from "../socket.ts";
+import { type Exit, type HostVal, internals } from "../value.ts";
+import { makeView } from "../view.ts";
+import type { View } from "../view-types.ts";
 import type { TcAction, XdpAction } from "./actions.ts";
-import { compile } from "./compile/compile.ts";
 import {
   skbContext,
   skLookupContext,
@@ -13,24 +31,6 @@ import {
   WRITABLE_FIELDS,
   xdpContext,
 } from "./context.ts";
-import { LangError } from "./error.ts";
-import { type Calls, createCalls, functionScope } from "./function.ts";
-import type { HelperMethodsOf } from "./generated/helper-methods.ts";
-import { helperMethods } from "./helper-call.ts";
-import type { IrFunction, IrParam, IrValue } from "./ir/ir.ts";
-import { createKfuncs, type Kfuncs } from "./kfunc.ts";
-import { recordReturn } from "./loop-body.ts";
-import { createOutputs, type Outputs } from "./output.ts";
-import { createPacketOf, type PacketsOf } from "./packet-of.ts";
-import { createRecorder, here, type Recorder, type Target } from "./recorder.ts";
-import type { Region } from "./region.ts";
-import { isScalar, operandValue } from "./scalar.ts";
-import { createStatements, type Statements } from "./scope.ts";
-import { type ContextSocket, createSocket, type SocketsOf } from "./socket.ts";
-import { createTimers, type Timers } from "./timers.ts";
-import { type Exit, type HostVal, internals } from "./value.ts";
-import { makeView } from "./view.ts";
-import type { View } from "./view-types.ts";
 
 /** Options of a program of the language. */
 export interface LangOptions extends ProgramOptions {

@@ -1,16 +1,15 @@
-import type { Misuse } from "../asm/misuse.ts";
-import type { ProgTypeName } from "../asm/program.ts";
-import { type HelperProgType, helperProgTypes } from "../uapi/helpers.ts";
-import { endOperands, operands } from "./compile/operands.ts";
-import { LangError } from "./error.ts";
-import type { HelperMethods } from "./generated/helper-methods.ts";
-import { functionHelperMethods } from "./helper-call.ts";
-import { effectsOf } from "./ir/effects.ts";
-import type { IrCall, IrFunction, IrParam, IrValue } from "./ir/ir.ts";
-import { createKfuncs, type Kfuncs } from "./kfunc.ts";
-import { KINDS, type ScalarKind } from "./kind.ts";
-import { recordReturn } from "./loop-body.ts";
-import { createOutputs, type Outputs } from "./output.ts";
+import type { Misuse } from "../../asm/misuse.ts";
+import type { ProgTypeName } from "../../asm/program.ts";
+import { type HelperProgType, helperProgTypes } from "../../uapi/helpers.ts";
+import { endOperands, operands } from "../compile/operands.ts";
+import { LangError } from "../error.ts";
+import type { HelperMethods } from "../generated/helper-methods.ts";
+import { effectsOf } from "../ir/effects.ts";
+import type { IrCall, IrFunction, IrParam, IrValue } from "../ir/ir.ts";
+import { KINDS, type ScalarKind } from "../kind.ts";
+import { recordReturn } from "../loop/body.ts";
+import { createOutputs, type Outputs } from "../map/output.ts";
+import { createTimers, type Timers } from "../map/timers.ts";
 import {
   type Build,
   type BuiltFunction,
@@ -19,11 +18,12 @@ import {
   here,
   packetMoved,
   type Recorder,
-} from "./recorder.ts";
-import { makeVal, operandValue } from "./scalar.ts";
-import { createStatements, type Statements } from "./scope.ts";
-import { createTimers, type Timers } from "./timers.ts";
-import type { Exit, Operand, Scalar, Takes, Val } from "./value.ts";
+} from "../recorder.ts";
+import { makeVal, operandValue } from "../scalar.ts";
+import { createStatements, type Statements } from "../scope.ts";
+import type { Exit, Operand, Scalar, Takes, Val } from "../value.ts";
+import { functionHelperMethods } from "./helper-call.ts";
+import { createKfuncs, type Kfuncs } from "./kfunc.ts";
 
 /**
  * A function of one's own, for `$.call`: data, like a map's definition. It becomes a BPF function of each program that calls

@@ -1,8 +1,8 @@
-import type { MapDef, MapTypeName } from "../asm/map-def.ts";
-import type { Helper } from "../uapi/helper.ts";
-import type { MemoryClass } from "./ir/ir.ts";
-import type { HostKind, ScalarKind } from "./kind.ts";
-import type { Addressable, FunctionInternals, internals, Nullable, Operand, Pointer } from "./value.ts";
+import type { MapDef, MapTypeName } from "../../asm/map-def.ts";
+import type { Helper } from "../../uapi/helper.ts";
+import type { MemoryClass } from "../ir/ir.ts";
+import type { HostKind, ScalarKind } from "../kind.ts";
+import type { Addressable, FunctionInternals, internals, Nullable, Operand, Pointer } from "../value.ts";
 
 /**
  * What the language must know of a helper to offer it as a method: what each register takes, what comes back, and what
