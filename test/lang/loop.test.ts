@@ -90,8 +90,10 @@ describe("how a loop is made, by what a turn costs the verifier", () => {
     ["1000 of more", 1000, straight(50), "loop"],
     ["4000 of more", 4000, straight(50), "iterator"],
     ["few turns, whatever is in them", 8, forking(20), "loop"],
-    ["32 turns with 2 forks", 32, forking(2), "loop"],
-    ["33 turns with 2 forks", 33, forking(2), "iterator"],
+    ["16 turns with 2 forks", 16, forking(2), "loop"],
+    ["17 turns with 2 forks", 17, forking(2), "iterator"],
+    ["9 turns with 7 forks", 9, forking(7), "iterator"],
+    ["9 turns with 8 forks", 9, forking(8), "bpf_loop"],
     ["1024 turns with 4 ways out", 1024, leaving(4), "loop"],
     ["1025 turns with 4 ways out", 1025, leaving(4), "iterator"],
   ] as const)("%s", (_, turns, body, form) => {
@@ -106,8 +108,8 @@ describe("how a loop is made, by what a turn costs the verifier", () => {
       (inner: number): Body =>
       ($, index, sum) =>
         $.for(inner, () => void forking(1)($, index, sum), { as: "loop" });
-    expect(chosen(10, nested(6), "6.4")).toBe("loop");
-    expect(chosen(10, nested(7), "6.4")).toBe("iterator");
+    expect(chosen(10, nested(3), "6.4")).toBe("loop");
+    expect(chosen(10, nested(4), "6.4")).toBe("iterator");
   });
 
   test("a loop stays one where each turn is another one for the verifier", () => {

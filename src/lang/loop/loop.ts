@@ -25,7 +25,7 @@ export interface LoopOptions {
    *   instructions, fewer of more; few where the body has branches that come together again, since each turn doubles the ways
    *   that it has to look at.
    * - `iterator`: over the kernel's number iterator, which the verifier understands: up to 8,388,608 turns (kernel 6.4).
-   *   Chosen for what is too much for a `loop`.
+   *   Chosen for what is too much for a `loop`, unless a turn has many branches that come together again.
    * - `bpf_loop`: the body becomes a function that the kernel calls, up to 8,388,608 times (kernel 5.17). Variables and values
    *   from outside go through the stack frame. Chosen where the program's kernel has no iterators. Records that were reserved
    *   before the loop cannot be submitted inside.
@@ -89,7 +89,12 @@ const FOLLOWED = 4096;
  * with forks, forks, and ways out (8192 of which are too many for it). It gives up at a million instructions, and a fork in
  * a long loop of few instructions can cost a hundred times what stands there.
  */
-const QUICK = { straight: 200_000, forking: 16_384, forks: 64, exits: 4096 } as const;
+const QUICK = { straight: 200_000, forking: 16_384, forks: 32, exits: 4096 } as const;
+/**
+ * With so many forks in a turn, `bpf_loop` is surer than an iterator: what goes from turn to turn is in memory, of which the
+ * verifier forgets more than of registers. A call for each turn is little beside such a body.
+ */
+const MANY_FORKS = 8;
 /** `BPF_MAX_LOOPS` of the kernel, for iterators and `bpf_loop`. */
 const MOST = 1 << 23;
 
@@ -119,8 +124,10 @@ function formByCost(
 ): Exclude<LoopForm, "unroll"> {
   if (max <= FEW || isQuick(cost, max) || !cost.settles) return "loop";
   const { kernel } = recorder.target;
+  const callable = reaches(kernel, SINCE.bpf_loop) && !loop.releases;
+  if (callable && cost.forks >= MANY_FORKS) return "bpf_loop";
   if (reaches(kernel, SINCE.iterator)) return "iterator";
-  return reaches(kernel, SINCE.bpf_loop) && !loop.releases ? "bpf_loop" : "loop";
+  return callable ? "bpf_loop" : "loop";
 }
 
 function isQuick({ insns, forks, exits }: LoopCost, max: number): boolean {

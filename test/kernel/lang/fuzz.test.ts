@@ -24,8 +24,6 @@ describeKernel("random programs of the language: the kernel and the evaluator ag
     expect(compareOne(seed, program)).toBeUndefined();
   });
 
-  test("300 programs that nobody has looked at", () => {
-    const first = Math.floor(Math.random() * 1_000_000_000);
-    expect(compareSeeds(first, 300)).toEqual([]);
-  });
+  // Always the same ones: what is new is looked for with bench/lang-fuzz.ts, and not by a test that fails somebody else's change.
+  test("300 programs", () => expect(compareSeeds(400_000, 300)).toEqual([]));
 });
