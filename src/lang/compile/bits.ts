@@ -51,7 +51,7 @@ export function possibleBits(value: IrValue, depth = 6): bigint {
           return upTo(value.width);
       }
     case "phi":
-      if (depth === 0) return ALL;
+      if (depth === 0 || value.widened) return ALL;
       return value.inputs.reduce(
         (all, input) =>
           all | (input.value === value ? 0n : possibleBits(input.value, Math.min(depth - 1, 2))),

@@ -1,5 +1,5 @@
 import { LangError } from "../error.ts";
-import type { IrBlock, IrFunction, IrPhi, IrValue, IrVar } from "../ir/ir.ts";
+import type { IrBlock, IrFunction, IrNode, IrPhi, IrValue, IrVar } from "../ir/ir.ts";
 import { predecessors, reachable } from "./cfg.ts";
 import { mapEndOperands, mapOperands } from "./operands.ts";
 
@@ -34,7 +34,9 @@ export function toSingleAssignment(fn: IrFunction): void {
         "Some path that leads here does not pass its declaration: declare it before the branch, with $.let.",
       );
     }
-    const phi: IrPhi = { kind: "phi", variable, inputs: [], pointer: variable.pointer, source: get.source };
+    const { pointer } = variable;
+    const widened = pointer === undefined && block.nodes.some(isIteratorNext);
+    const phi: IrPhi = { kind: "phi", variable, inputs: [], pointer, widened, source: get.source };
     atStart.get(block)?.set(variable, phi);
     phis.push({ phi, block });
     return phi;
@@ -114,4 +116,9 @@ function distinct(phi: IrPhi): readonly IrValue[] {
 
 function same(a: IrValue, b: IrValue): boolean {
   return a === b || (a.kind === "const" && b.kind === "const" && a.value === b.value);
+}
+
+/** `bpf_iter_num_next` and its like, which the verifier takes for the head of a loop. */
+function isIteratorNext(node: IrNode): boolean {
+  return node.kind === "call" && node.callee.kind === "kfunc" && /^bpf_iter_\w+_next$/.test(node.callee.name);
 }

@@ -270,6 +270,8 @@ export interface IrPhi extends ValueBase {
   readonly kind: "phi";
   readonly variable: IrVar;
   inputs: { readonly from: IrBlock; value: IrValue }[];
+  /** At the head of a loop over the kernel's iterator: from turn to turn the verifier forgets what a number can be. */
+  readonly widened: boolean;
 }
 
 /** Everything that has a value. */
