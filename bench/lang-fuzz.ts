@@ -11,7 +11,10 @@ const started = performance.now();
 const found = compareSeeds(Number(first), Number(count));
 for (const { seed, what } of found) console.log(`seed ${seed}: ${what}`);
 const seconds = ((performance.now() - started) / 1000).toFixed(1);
+const beyond = found.filter(({ beyondVerifier }) => beyondVerifier).length;
+const wrong = found.length - beyond;
 console.log(
-  `${count} programs from seed ${first}: ${found.length === 0 ? "all agree" : `${found.length} disagree`} (${seconds} s)`,
+  `${count} programs from seed ${first}: ${wrong === 0 ? "all agree" : `${wrong} disagree`}` +
+    `${beyond === 0 ? "" : `, ${beyond} with longer loops are more than the verifier follows`} (${seconds} s)`,
 );
-process.exitCode = found.length === 0 ? 0 : 1;
+process.exitCode = wrong === 0 ? 0 : 1;
