@@ -104,20 +104,54 @@ interface Codec {
 /** How often a struct is read and written before functions of its own are made for it: that takes as long as some hundred of these. */
 const WARM = 200;
 
+/** Member by member, until functions of its own are worth it; from then on for what those do not take, to say what is wrong with it. */
 function structCodec(root: string, fields: readonly Field[], { placed, size }: Placement): Codec {
   const valueFields = fields.filter(({ layout }) => layout.kind !== "reserved");
-  const names = valueFields.map(({ name }) => name);
   const zeroed = bytesToZero(
     size,
     placed.filter((_, index) => valueFields.includes(fields[index] as Field)),
   );
+  const members = memberCodec(root, fields, valueFields, zeroed);
   let uses = 0;
   let compiled: CompiledCodec | undefined;
   const warm = (): CompiledCodec | undefined => {
     if (compiled === undefined && ++uses === WARM) compiled = compileCodec(valueFields, zeroed);
     return compiled;
   };
-  const slow: Codec = {
+  return {
+    read: (view, offset) => {
+      const own = warm();
+      if (own !== undefined) {
+        try {
+          return own.read(view, offset);
+        } catch {
+          // Below, with the member's name.
+        }
+      }
+      return members.read(view, offset);
+    },
+    write: (view, offset, value) => {
+      const own = warm();
+      if (own !== undefined && typeof value === "object" && value !== null) {
+        try {
+          if (own.write(view, offset, value)) return;
+        } catch {
+          // Below, with the member's name.
+        }
+      }
+      members.write(view, offset, value);
+    },
+  };
+}
+
+function memberCodec(
+  root: string,
+  fields: readonly Field[],
+  valueFields: readonly Field[],
+  zeroed: readonly number[],
+): Codec {
+  const names = valueFields.map(({ name }) => name);
+  return {
     read: (view, offset) => {
       const value: Record<string, unknown> = {};
       let index = 0;
@@ -153,24 +187,6 @@ function structCodec(root: string, fields: readonly Field[], { placed, size }: P
       if (index < names.length) {
         throw unknownMember(root, record, names, fields) ?? missingMember(root, names[index] as string);
       }
-    },
-  };
-  return {
-    read: (view, offset) => {
-      try {
-        return warm()?.read(view, offset) ?? slow.read(view, offset);
-      } catch {
-        return slow.read(view, offset); // which says what is wrong, and where
-      }
-    },
-    write: (view, offset, value) => {
-      try {
-        if (typeof value === "object" && value !== null && warm()?.write(view, offset, value) === true)
-          return;
-      } catch {
-        // the same, said well
-      }
-      slow.write(view, offset, value);
     },
   };
 }
